@@ -1,0 +1,149 @@
+"""The hardware profile: everything the matcher knows of a machine, as data that can be saved and sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from enginebay.errors import HardwareError
+from enginebay.spec import DeviceKind, FrozenModel, RuntimeReport
+
+SCHEMA_VERSION = 1
+
+
+class SystemInfo(FrozenModel):
+    """Operating system and interpreter, as `platform` prints them."""
+
+    system: str
+    release: str
+    machine: str
+    python: str
+    container: bool = False
+
+
+class CpuInfo(FrozenModel):
+    """The processor.
+
+    Attributes:
+        usable_cores: cores this process may keep busy, after affinity and cgroup quota; may be fractional.
+        limited_by: what made `usable_cores` smaller than `logical_cores` ("affinity 2 of 8", "cgroup quota 1.5").
+        features: instruction sets, lower case, as Linux writes them ("avx2", "avx512f", "asimd").
+    """
+
+    vendor: str
+    model: str
+    architecture: str
+    physical_cores: int = Field(ge=1)
+    logical_cores: int = Field(ge=1)
+    usable_cores: float = Field(gt=0)
+    limited_by: tuple[str, ...] = ()
+    features: frozenset[str] = frozenset()
+
+
+class MemoryInfo(FrozenModel):
+    """Main memory, in bytes. `limit` is the cgroup's, None when there is none.
+
+    `available` is what this process may still take: the least of the system's and the cgroup's.
+    """
+
+    total: int = Field(gt=0)
+    available: int = Field(ge=0)
+    limit: int | None = None
+
+
+class Device(FrozenModel):
+    """One thing that can compute.
+
+    Attributes:
+        id: "cpu", "cuda:0", "vulkan:1": the kind, and an index where there may be several.
+        memory_total: bytes it can address; for the CPU and unified-memory devices, main memory.
+        memory_available: bytes free now.
+        unified: it shares main memory with the CPU.
+        software: it is emulated on the CPU (llvmpipe, SwiftShader): real API, no speed.
+        compute_capability: CUDA's, as (major, minor).
+        architecture: vendor's code name ("gfx1103", "apple-m3").
+        memory_bandwidth: bytes per second that reading memory can reach.
+        compute: peak FLOP/s at 16 bits, dense.
+        bandwidth_source, compute_source: where those figures come from ("measured", "nvml", "table",
+            "assumed").
+        physical_id: equal for entries that are one piece of hardware seen through several APIs, None if unknown.
+    """
+
+    id: str
+    kind: DeviceKind
+    name: str
+    vendor: str = ""
+    memory_total: int = Field(ge=0)
+    memory_available: int = Field(ge=0)
+    unified: bool = False
+    software: bool = False
+    compute_capability: tuple[int, int] | None = None
+    driver: str | None = None
+    api_version: str | None = None
+    architecture: str | None = None
+    memory_bandwidth: float | None = Field(default=None, gt=0)
+    bandwidth_source: str = "assumed"
+    compute: float | None = Field(default=None, gt=0)
+    compute_source: str = "assumed"
+    physical_id: str | None = None
+
+
+class ProbeWarning(FrozenModel):
+    """A probe that could not answer, and why."""
+
+    probe: str
+    message: str
+
+
+class HardwareProfile(FrozenModel):
+    """One machine.
+
+    Attributes:
+        devices: all devices, the CPU among them.
+        warnings: probes that hung, crashed or were refused.
+        runtimes: what installed backend libraries report of themselves, by backend name.
+        name: a label for people ("RTX 4090 workstation").
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str = ""
+    created: datetime
+    system: SystemInfo
+    cpu: CpuInfo
+    memory: MemoryInfo
+    devices: tuple[Device, ...] = Field(min_length=1)
+    warnings: tuple[ProbeWarning, ...] = ()
+    runtimes: dict[str, RuntimeReport] = {}
+
+    def device(self, device_id: str) -> Device | None:
+        """The device with that id, or None."""
+        return next((device for device in self.devices if device.id == device_id), None)
+
+    @classmethod
+    def load(cls, path: Path) -> HardwareProfile:
+        """Read a profile that `enginebay probe --json` wrote.
+
+        Raises:
+            HardwareError: the file cannot be read, is no profile, or is of another schema version.
+        """
+        try:
+            profile = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise HardwareError(f"cannot read {path}: {error.strerror}", value=str(path)) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise HardwareError(
+                f"{path} is no hardware profile: {where}: {first['msg']}",
+                value=str(path),
+                hint="make one with: enginebay probe --json > profile.json",
+            ) from error
+        if profile.schema_version != SCHEMA_VERSION:
+            raise HardwareError(
+                f"{path} has schema version {profile.schema_version}, this release reads {SCHEMA_VERSION}",
+                value=profile.schema_version,
+                hint="probe that machine again with this release",
+            )
+        return profile

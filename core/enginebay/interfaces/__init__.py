@@ -1,0 +1,1 @@
+"""The five interfaces that backends implement."""

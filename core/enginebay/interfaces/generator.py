@@ -1,0 +1,197 @@
+"""The generator interface: text out of a prompt."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from enginebay.errors import GenerationError
+from enginebay.interfaces._threads import close_iterator, iterate_in_thread
+from enginebay.sampling.params import SamplingParams
+
+
+class FinishReason(StrEnum):
+    """Why an output ended."""
+
+    STOP = "stop"
+    """The end token or a stop string."""
+    LENGTH = "length"
+    """max_tokens, or the context is full."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token's natural-log probability under the model's raw distribution.
+
+    Attributes:
+        token: text of the token; incomplete UTF-8 is shown by the replacement character.
+        top: the likeliest tokens at this place, best first, as (token id, text, logprob).
+    """
+
+    token_id: int
+    token: str
+    logprob: float
+    top: tuple[tuple[int, str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one request; `cached_tokens` of the prompt came from the KV cache."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Wall-clock seconds of one request.
+
+    Attributes:
+        ttft: time to first token, from the call to the first chunk.
+        total: from the call to the end.
+        tokens_per_second: decode speed: tokens after the first over the time after the first.
+    """
+
+    ttft: float
+    total: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of one output.
+
+    Attributes:
+        text: new text, complete characters only; may be empty.
+        token_ids: ids of the tokens behind the text, when the engine tells.
+        logprobs: one entry per token when asked for.
+        choice: which of the `n` outputs, from 0.
+        finish_reason: set on the last chunk of an output only.
+        usage: set on the last chunk of an output only.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    choice: int = 0
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What an engine sees: a prompt already rendered and parameters it has declared as native.
+
+    Attributes:
+        prompt: the text; special tokens written in it are parsed as such.
+        params: parameters reduced to the backend's native ones; all others are at their "off" value.
+        add_bos: let the tokenizer put its begin token first, if the model wants one.
+    """
+
+    prompt: str
+    params: SamplingParams = field(default_factory=SamplingParams)
+    add_bos: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One whole output of an engine: what `generate` gathers from `stream`."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...]
+    finish_reason: FinishReason
+    usage: Usage
+
+
+def gather(chunks: Iterable[Chunk]) -> Completion:
+    """Join the chunks of one output.
+
+    Raises:
+        GenerationError: the chunks ended without a finish reason.
+    """
+    texts: list[str] = []
+    token_ids: list[int] = []
+    logprobs: list[TokenLogprob] = []
+    last: Chunk | None = None
+    for chunk in chunks:
+        texts.append(chunk.text)
+        token_ids.extend(chunk.token_ids)
+        logprobs.extend(chunk.logprobs)
+        last = chunk
+    text = "".join(texts)
+    if last is None or last.finish_reason is None:
+        raise GenerationError("the engine's stream ended without a finish reason", partial_text=text)
+    return Completion(text, tuple(token_ids), tuple(logprobs), last.finish_reason, last.usage or Usage())
+
+
+class Generator(ABC):
+    """An engine that generates text.
+
+    A backend implements `stream`, `tokenize` and `context_length`; the rest is derived and may be
+    overridden where the engine does better itself.
+
+    Rules for `stream`: it yields chunks of complete characters, the last one with `finish_reason`
+    and `usage`. Closing the iterator stops the engine within one token and frees its slot. It raises
+    only errors of `enginebay.errors`.
+
+    Attributes:
+        max_concurrency: how many streams the engine takes at once; the core queues the others.
+    """
+
+    max_concurrency: int = 1
+
+    @abstractmethod
+    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Generate, chunk by chunk.
+
+        Raises:
+            ContextLengthError: the prompt does not fit.
+            GenerationError: the engine failed; carries the partial text.
+            EngineClosedError: after `close`.
+        """
+
+    @abstractmethod
+    def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
+        """Token ids of `text`; special tokens written in it are parsed as such."""
+
+    @property
+    @abstractmethod
+    def context_length(self) -> int:
+        """Tokens that one sequence may hold, prompt and output together."""
+
+    def close(self) -> None:
+        """Free weights and memory. Closing twice is no error."""
+        return None
+
+    def generate(self, request: GenerationRequest) -> Completion:
+        """Generate one whole output. Raises as `stream` does."""
+        chunks = self.stream(request)
+        try:
+            return gather(chunks)
+        finally:
+            close_iterator(chunks)
+
+    def generate_batch(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        """Generate many outputs, in the order of the requests, as many at once as the engine takes."""
+        width = min(self.max_concurrency, len(requests))
+        if width <= 1:
+            return [self.generate(request) for request in requests]
+        with ThreadPoolExecutor(width, thread_name_prefix="enginebay-batch") as pool:
+            return list(pool.map(self.generate, requests))
+
+    def astream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        """Async twin of `stream`: cancelling the task or closing the iterator stops the engine.
+
+        An engine that is itself asynchronous overrides this and derives `stream` from it.
+        """
+        return iterate_in_thread(lambda: self.stream(request))
+
+    async def agenerate(self, request: GenerationRequest) -> Completion:
+        """Async twin of `generate`."""
+        return gather([chunk async for chunk in self.astream(request)])

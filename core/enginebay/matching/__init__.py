@@ -1,0 +1,1 @@
+"""Matching: which backend on which device, and why."""

@@ -1,0 +1,179 @@
+"""The record of a choice: every backend on every device, accepted with an estimate or refused with reasons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from enginebay.matching.requirement import Requirement
+from enginebay.spec import FrozenModel
+
+
+class RefusalCode(StrEnum):
+    """Why a match was refused."""
+
+    NOT_INSTALLED = "not_installed"
+    TOO_OLD = "too_old"
+    NO_ENGINE = "no_engine"
+    NOT_LOADABLE = "not_loadable"
+    BUILD_LACKS_DEVICE = "build_lacks_device"
+    NO_DEVICE = "no_device"
+    SOFTWARE_DEVICE = "software_device"
+    COMPUTE_CAPABILITY = "compute_capability"
+    DRIVER = "driver"
+    API_VERSION = "api_version"
+    SYSTEM = "system"
+    FORMAT = "format"
+    ARCHITECTURE = "architecture"
+    CONTEXT_LENGTH = "context_length"
+    FEATURE = "feature"
+    PARAMETER = "parameter"
+    MEMORY = "memory"
+    OTHER_BACKEND_ASKED = "other_backend_asked"
+    OTHER_DEVICE_ASKED = "other_device_asked"
+
+
+INSTALLABLE = frozenset(
+    {
+        RefusalCode.NOT_INSTALLED,
+        RefusalCode.TOO_OLD,
+        RefusalCode.NO_ENGINE,
+        RefusalCode.NOT_LOADABLE,
+        RefusalCode.BUILD_LACKS_DEVICE,
+    }
+)
+"""Refusals that another installation would lift; the hardware itself would do."""
+
+
+class Reason(FrozenModel):
+    """One reason of a refusal, and what a person can do about it."""
+
+    code: RefusalCode
+    message: str
+    hint: str | None = None
+
+
+class Estimate(FrozenModel):
+    """Memory in bytes and speed in tokens per second of one backend on one device.
+
+    Attributes:
+        weight_bytes: weights, the part on this device.
+        kv_cache_bytes: KV cache of all streams at full context, the part on this device.
+        overhead_bytes: the backend's fixed cost.
+        host_bytes: what partial offload leaves in main memory.
+        available_bytes: what the device has free, after any limit.
+        device_layers, total_layers: layers on the device (partial offload), of all.
+        tokens_per_second: one stream alone.
+        throughput: all streams together.
+        source: "estimated", or "measured" on this machine.
+        arithmetic: the sums, line by line, for people.
+    """
+
+    weight_bytes: int
+    kv_cache_bytes: int
+    overhead_bytes: int
+    host_bytes: int = 0
+    available_bytes: int
+    device_layers: int
+    total_layers: int
+    context_length: int
+    streams: int
+    tokens_per_second: float
+    throughput: float
+    source: str = "estimated"
+    arithmetic: tuple[str, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        """What the engine takes on the device."""
+        return self.weight_bytes + self.kv_cache_bytes + self.overhead_bytes
+
+
+class Match(FrozenModel):
+    """One backend on one device, judged.
+
+    Attributes:
+        device: device id, or "" when the machine has no device of a kind that the backend can use.
+        reasons: empty when accepted.
+        estimate: None when nothing could be estimated.
+    """
+
+    backend: str
+    device: str
+    device_name: str = ""
+    reasons: tuple[Reason, ...] = ()
+    estimate: Estimate | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Nothing speaks against it."""
+        return not self.reasons
+
+    @property
+    def installable(self) -> bool:
+        """Only an installation is missing."""
+        return bool(self.reasons) and all(reason.code in INSTALLABLE for reason in self.reasons)
+
+
+class Decision(FrozenModel):
+    """The ranked matches, the chosen one and why. Can be saved, printed and attached to results.
+
+    Attributes:
+        machine: name of the hardware profile.
+        matches: accepted ones first, fastest first; then installable ones, fastest first; then the refused.
+        chosen: the best accepted match, or None.
+        best_if_installed: a match that would beat `chosen` if it were installed, or None.
+        why: one sentence.
+        failures: "backend on device: error" for each match that was tried and did not open.
+    """
+
+    requirement: Requirement
+    machine: str = ""
+    created: datetime
+    matches: tuple[Match, ...]
+    chosen: Match | None = None
+    best_if_installed: Match | None = None
+    why: str
+    failures: tuple[str, ...] = ()
+
+    @property
+    def runner_up(self) -> Match | None:
+        """The second best accepted match, or None."""
+        accepted = [match for match in self.matches if match.accepted]
+        return accepted[1] if len(accepted) > 1 else None
+
+
+class Availability(FrozenModel):
+    """Whether a backend could be opened here, as far as its installation goes.
+
+    Attributes:
+        code: None when available, else one of `INSTALLABLE`.
+        message, hint: the reason and the way out.
+        version: installed version of the backend's main distribution.
+    """
+
+    code: RefusalCode | None = None
+    message: str = ""
+    hint: str | None = None
+    version: str | None = None
+
+
+class Measurement(FrozenModel):
+    """Speed that `enginebay bench` measured on this machine; replaces the estimate.
+
+    Attributes:
+        model_digest: `ModelInfo.digest` of the model.
+        version: version of the backend's main distribution when it was measured.
+        streams: sequences decoded together.
+        tokens_per_second: per stream at `streams` = 1, else all together.
+        ttft: median seconds to the first token.
+    """
+
+    backend: str
+    device: str
+    version: str
+    model_digest: str
+    streams: int
+    tokens_per_second: float
+    ttft: float
+    measured: datetime

@@ -1,0 +1,1 @@
+"""Models: references, catalogue, headers, fetching."""

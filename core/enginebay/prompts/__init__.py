@@ -1,0 +1,1 @@
+"""Prompts: chat templates rendered as the model wants them."""

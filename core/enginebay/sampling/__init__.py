@@ -1,0 +1,1 @@
+"""Sampling: one meaning on every engine."""

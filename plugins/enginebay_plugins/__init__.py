@@ -1,0 +1,1 @@
+"""First-party plugins of enginebay, one package per backend family."""

@@ -1,0 +1,1 @@
+"""llama.cpp as two backends; see the specs."""
