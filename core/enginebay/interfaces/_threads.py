@@ -54,7 +54,7 @@ async def iterate_in_thread(open_iterator: Callable[[], Iterator[T]]) -> AsyncIt
                         break
             finally:
                 close_iterator(iterator)
-        except BaseException as caught:  # handed to the consumer, which raises it
+        except BaseException as caught:  # noqa: BLE001 - handed to the consumer, which raises it
             error = caught
         loop.call_soon_threadsafe(finish, error)
 

@@ -48,7 +48,6 @@ class Embedder(ABC):
 
     def close(self) -> None:
         """Free weights and memory. Closing twice is no error."""
-        return None
 
     def embed_all(self, texts: Sequence[str], *, normalise: bool = True) -> Vectors:
         """Embed any number of texts in batches of like length, rows in the order given.

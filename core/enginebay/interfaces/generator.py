@@ -167,7 +167,6 @@ class Generator(ABC):
 
     def close(self) -> None:
         """Free weights and memory. Closing twice is no error."""
-        return None
 
     def generate(self, request: GenerationRequest) -> Completion:
         """Generate one whole output. Raises as `stream` does."""

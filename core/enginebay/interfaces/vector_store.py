@@ -172,11 +172,9 @@ class VectorStore(ABC):
 
     def close(self) -> None:
         """Close connections and files. Closing twice is no error."""
-        return None
 
     def wait_until_visible(self, collection: str, ids: Sequence[str], *, timeout: float = 60.0) -> None:
         """Return when the written ids can be queried; `timeout` in seconds. Immediate stores return at once."""
-        return None
 
     def upsert_all(self, collection: str, records: Sequence[Record], *, namespace: str = "") -> None:
         """Write any number of records in batches of `max_batch`."""

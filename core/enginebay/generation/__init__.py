@@ -1,0 +1,1 @@
+"""What users hold of a generator: chat and completion, whole or streamed, blocking or async."""

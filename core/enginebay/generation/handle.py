@@ -1,0 +1,194 @@
+"""The friendly side of a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from enginebay.errors import EngineClosedError, UnsupportedFeatureError
+from enginebay.gate import Gate
+from enginebay.generation.results import Result
+from enginebay.generation.run import Run
+from enginebay.generation.streams import AsyncTextStream, TextStream, drain
+from enginebay.interfaces.generator import Generator
+from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
+from enginebay.prompts.messages import Messages, as_messages
+from enginebay.sampling.plan import make_params
+from enginebay.spec import BackendSpec, Concurrency
+
+if TYPE_CHECKING:
+    from enginebay.hookspecs import RequestEvent
+    from enginebay.matching.decision import Decision, Match
+    from enginebay.models.info import ModelInfo
+
+
+@dataclass
+class OpenEngine:
+    """An engine with what the core knows of it. One may serve many handles."""
+
+    engine: Generator
+    spec: BackendSpec
+    match: Match
+    model: ModelInfo
+    decision: Decision
+    gate: Gate | None = None
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.spec.concurrency is Concurrency.SERIAL:
+            self.gate = Gate()
+
+
+@dataclass(frozen=True)
+class GeneratorHandle:
+    """An open generator as users hold it; made by `Bay.generator`.
+
+    Sampling parameters are given by name (see `SamplingParams`), over the configured defaults; `choices`,
+    `regex`, `json_schema` and `grammar` are short for a constraint.
+
+    Attributes:
+        name: the configured name, or the model reference.
+        defaults: configured sampling parameters.
+        system: configured system prompt, put before conversations that have none.
+    """
+
+    name: str
+    opened: OpenEngine
+    defaults: dict[str, Any] = field(default_factory=dict)
+    system: str | None = None
+    others: Callable[[], Sequence[BackendSpec]] = tuple
+    tell: Callable[[RequestEvent], None] = lambda event: None
+
+    def chat(self, messages: Messages, **sampling: Any) -> Result:
+        """Answer a conversation.
+
+        Args:
+            messages: one user message as text, or messages with role and content.
+
+        Raises:
+            PromptError: the chat template refuses the messages.
+            InvalidParameterError, UnsupportedParameterError: a sampling parameter is wrong here.
+            ContextLengthError: the prompt does not fit.
+            GenerationError: the engine failed; carries the partial text.
+            EngineClosedError: the engine or its bay was closed.
+        """
+        return self._whole(self.render(messages), sampling)
+
+    def complete(self, prompt: str, **sampling: Any) -> Result:
+        """Continue a text as it stands, without a chat template. Raises as `chat` does."""
+        return self._whole(RenderedPrompt(prompt), sampling)
+
+    def stream_chat(self, messages: Messages, **sampling: Any) -> TextStream:
+        """Answer a conversation chunk by chunk. Raises as `chat` does, parameter errors at once."""
+        return TextStream(self._run(self.render(messages), sampling))
+
+    def stream(self, prompt: str, **sampling: Any) -> TextStream:
+        """Continue a text chunk by chunk. Raises as `chat` does, parameter errors at once."""
+        return TextStream(self._run(RenderedPrompt(prompt), sampling))
+
+    async def achat(self, messages: Messages, **sampling: Any) -> Result:
+        """Async twin of `chat`."""
+        return await drain(self.astream_chat(messages, **sampling))
+
+    async def acomplete(self, prompt: str, **sampling: Any) -> Result:
+        """Async twin of `complete`."""
+        return await drain(self.astream(prompt, **sampling))
+
+    def astream_chat(self, messages: Messages, **sampling: Any) -> AsyncTextStream:
+        """Async twin of `stream_chat`."""
+        return AsyncTextStream(self._run(self.render(messages), sampling))
+
+    def astream(self, prompt: str, **sampling: Any) -> AsyncTextStream:
+        """Async twin of `stream`."""
+        return AsyncTextStream(self._run(RenderedPrompt(prompt), sampling))
+
+    def chat_batch(self, conversations: Sequence[Messages], **sampling: Any) -> list[Result]:
+        """Answer many conversations, as many at once as the engine takes; results in the order given."""
+        width = max(1, min(self.engine.max_concurrency, len(conversations)))
+        with ThreadPoolExecutor(width, thread_name_prefix="enginebay-batch") as pool:
+            return list(pool.map(lambda messages: self.chat(messages, **sampling), conversations))
+
+    def render(self, messages: Messages) -> RenderedPrompt:
+        """The prompt that the model's chat template makes of the messages.
+
+        Raises:
+            UnsupportedFeatureError: the model brings no chat template.
+            PromptError: the template refuses the messages.
+        """
+        return self._template.render(as_messages(messages, self.system))
+
+    def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
+        """Token ids of a text; special tokens written in it are parsed as such."""
+        self.check_open()
+        return self.engine.tokenize(text, add_bos=add_bos)
+
+    @property
+    def engine(self) -> Generator:
+        """The backend's own object."""
+        return self.opened.engine
+
+    @property
+    def gate(self) -> Gate | None:
+        """The queue before an engine that takes one call at a time."""
+        return self.opened.gate
+
+    @property
+    def spec(self) -> BackendSpec:
+        """The backend's declaration."""
+        return self.opened.spec
+
+    @property
+    def model(self) -> ModelInfo:
+        """Facts of the model."""
+        return self.opened.model
+
+    @property
+    def device(self) -> str:
+        """Id of the device it runs on."""
+        return self.opened.match.device
+
+    @property
+    def decision(self) -> Decision:
+        """Why this backend on this device."""
+        return self.opened.decision
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that one sequence may hold, prompt and output together."""
+        return self.engine.context_length
+
+    def names(self) -> tuple[str, str, str]:
+        """Backend, device and model, as events name them."""
+        return self.spec.name, self.device, self.model.reference
+
+    def check_open(self) -> None:
+        """Raise EngineClosedError when the engine was closed."""
+        if self.opened.closed:
+            raise EngineClosedError(
+                f"the engine of {self.name!r} was closed",
+                value=self.name,
+                hint="ask the bay for it again: bay.generator(…)",
+            )
+
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        source = self.model.chat_template
+        if source is None:
+            raise UnsupportedFeatureError(
+                f"the model {self.model.reference!r} brings no chat template",
+                value=self.model.reference,
+                hint="use complete() with a prompt of your own, or an instruction-tuned model",
+            )
+        return ChatTemplate(source, bos=self.model.bos, eos=self.model.eos, add_bos=self.model.add_bos)
+
+    def _run(self, prompt: RenderedPrompt, sampling: dict[str, Any]) -> Run:
+        return Run(self, prompt, make_params(self.defaults, sampling))
+
+    def _whole(self, prompt: RenderedPrompt, sampling: dict[str, Any]) -> Result:
+        stream = TextStream(self._run(prompt, sampling))
+        for _ in stream:
+            pass
+        return stream.result

@@ -1,0 +1,164 @@
+"""Streams of chunks, blocking and async: twins over one `Run`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from types import TracebackType
+
+from enginebay.errors import GenerationError
+from enginebay.generation.results import Result
+from enginebay.generation.run import Run
+from enginebay.interfaces._threads import close_iterator
+from enginebay.interfaces.generator import Chunk
+
+
+class TextStream:
+    """Chunks as they come. Closing it early stops the engine; a context manager closes by itself.
+
+    After the last chunk, `result` holds what a blocking call would have returned.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._result: Result | None = None
+        self._chunks = self._iterate()
+
+    @property
+    def result(self) -> Result:
+        """The whole result.
+
+        Raises:
+            GenerationError: the stream has not been read to its end.
+        """
+        if self._result is None:
+            raise GenerationError("the stream has not been read to its end", partial_text=self._run.text())
+        return self._result
+
+    def texts(self) -> Iterator[str]:
+        """Just the texts, empty ones left out."""
+        return (chunk.text for chunk in self if chunk.text)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self._chunks
+
+    def __next__(self) -> Chunk:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Stop the engine and free its slot."""
+        self._chunks.close()
+
+    def __enter__(self) -> TextStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _iterate(self) -> Generator[Chunk, None, None]:
+        run = self._run
+        gate = run.handle.gate
+        if gate is not None:
+            gate.acquire()
+        try:
+            for request, output in run.requests():
+                chunks = run.handle.engine.stream(request)
+                try:
+                    for chunk in chunks:
+                        yield run.take(output, chunk)
+                        if output.finish_reason is not None:
+                            break
+                finally:
+                    close_iterator(chunks)
+            self._result = run.result()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            translated = run.failed(error)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            if gate is not None:
+                gate.release()
+
+
+class AsyncTextStream:
+    """Async twin of `TextStream`: cancelling the task that reads it stops the engine."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._result: Result | None = None
+        self._chunks = self._iterate()
+
+    @property
+    def result(self) -> Result:
+        """The whole result.
+
+        Raises:
+            GenerationError: the stream has not been read to its end.
+        """
+        if self._result is None:
+            raise GenerationError("the stream has not been read to its end", partial_text=self._run.text())
+        return self._result
+
+    async def texts(self) -> AsyncIterator[str]:
+        """Just the texts, empty ones left out."""
+        async for chunk in self:
+            if chunk.text:
+                yield chunk.text
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self._chunks
+
+    async def __anext__(self) -> Chunk:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Stop the engine and free its slot."""
+        await self._chunks.aclose()
+
+    async def __aenter__(self) -> AsyncTextStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _iterate(self) -> AsyncGenerator[Chunk, None]:
+        run = self._run
+        gate = run.handle.gate
+        if gate is not None:
+            await gate.aacquire()
+        try:
+            for request, output in run.requests():
+                chunks = run.handle.engine.astream(request)
+                try:
+                    async for chunk in chunks:
+                        yield run.take(output, chunk)
+                        if output.finish_reason is not None:
+                            break
+                finally:
+                    close = getattr(chunks, "aclose", None)
+                    if close is not None:
+                        await close()
+            self._result = run.result()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            translated = run.failed(error)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            if gate is not None:
+                gate.release()
+
+
+async def drain(stream: AsyncTextStream) -> Result:
+    """Read a stream to its end."""
+    async for _ in stream:
+        pass
+    return stream.result
