@@ -202,12 +202,14 @@ class EngineClosedError(EngineError):
 class GenerationError(EngineError):
     """The engine failed while generating; `partial_text` holds what had come so far."""
 
-    def __init__(
-        self, message: str, *, partial_text: str = "", value: object = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, partial_text: str = "", value: object = None, hint: str | None = None) -> None:
         super().__init__(message, value=value, hint=hint)
         self.partial_text = partial_text
 
 
 class JobError(EnginebayError):
     """A tuning or quantising job failed."""
+
+
+class FallbackWarning(UserWarning):
+    """The chosen backend did not open and another one answers in its place."""

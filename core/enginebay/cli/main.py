@@ -66,7 +66,10 @@ def build_app() -> Any:
             return _plugin_commands().get(cmd_name)
 
     app = typer.Typer(
-        cls=LazyGroup, no_args_is_help=True, add_completion=True, context_settings={"help_option_names": ["-h", "--help"]}
+        cls=LazyGroup,
+        no_args_is_help=True,
+        add_completion=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()

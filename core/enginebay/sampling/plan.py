@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from enginebay.errors import InvalidParameterError, UnsupportedParameterError
 from enginebay.sampling.params import SamplingParams
 from enginebay.spec import BackendSpec, Feature
+from enginebay.suggest import did_you_mean
 
 EMULATED = frozenset({"stop", "n"})
 """Parameters that the core gives every engine, with the same meaning."""
@@ -117,9 +118,5 @@ def _invalid(error: ValidationError) -> InvalidParameterError:
         return InvalidParameterError(
             f"sampling parameter {name} = {first['input']!r}: {first['msg']}", value=first["input"]
         )
-    from difflib import get_close_matches
-
-    known = [*SamplingParams.model_fields, *CONSTRAINT_KINDS]
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
+    hint = did_you_mean(name, [*SamplingParams.model_fields, *CONSTRAINT_KINDS])
     return InvalidParameterError(f"unknown sampling parameter {name!r}", value=name, hint=hint)

@@ -20,12 +20,12 @@ class StopBuffer:
 
         Returns:
             The text that is certain now, and whether a stop string was found: then the text ends before
-            the one that begins first, and nothing more must be fed.
+            the one that was complete first, however the text was cut into pieces, and nothing more must be fed.
         """
         self._held += text
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        found = [(place + len(stop), place) for stop in self._stops if (place := self._held.find(stop)) >= 0]
         if found:
-            certain, self._held = self._held[: min(found)], ""
+            certain, self._held = self._held[: min(found)[1]], ""
             return certain, True
         keep = self._beginning_of_stop()
         certain = self._held[: len(self._held) - keep]

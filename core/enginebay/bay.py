@@ -1,0 +1,331 @@
+"""The runtime object: configuration, plugins, the probe and open engines."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from enginebay.config import GeneratorConfig, LoadedSettings, Settings, load_settings
+from enginebay.engines import EnginePool
+from enginebay.errors import ConfigError, ModelNotFoundError
+from enginebay.generation.handle import GeneratorHandle
+from enginebay.matching.match import match
+from enginebay.matching.measurements import load_measurements
+from enginebay.matching.requirement import Requirement, Workload
+from enginebay.models.catalogue import Catalogue
+from enginebay.models.store import ModelStore
+from enginebay.plugins import Plugins, load_plugins
+from enginebay.spec import Feature, Interface
+from enginebay.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from enginebay.hardware.profile import HardwareProfile
+    from enginebay.matching.decision import Decision
+    from enginebay.models.info import ModelInfo
+    from enginebay.spec import BackendSpec
+
+AUTO = "auto"
+
+
+class Bay:
+    """Opens engines for what a host application names.
+
+    A bay is a context manager; leaving it closes its engines. It may be used from many threads.
+
+    Args:
+        config: configuration file in place of the discovered ones.
+        profile: name of a configuration profile to lay over.
+        plugins: loaded plugins in place of the installed ones.
+        hardware: hardware profile in place of a probe of this machine.
+        flags: values of command-line flags, as a nested mapping.
+        overrides: configuration values, above every other source, as a nested mapping.
+
+    Raises:
+        ConfigError: the configuration is wrong; the text says in which file and line.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Path | str | None = None,
+        profile: str | None = None,
+        plugins: Plugins | None = None,
+        hardware: HardwareProfile | None = None,
+        flags: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.loaded: LoadedSettings = load_settings(
+            file=Path(config) if config is not None else None, profile=profile, flags=flags, overrides=overrides
+        )
+        self._hardware = hardware
+        self._lock = threading.RLock()
+        # A bay that nobody closed still frees its engines, at the latest when the interpreter ends.
+        self._holder = _Holder(self.settings, plugins)
+        self._engines = EnginePool(self._holder.get)
+        weakref.finalize(self, self._engines.close)
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration."""
+        return self.loaded.settings
+
+    @property
+    def plugins(self) -> Plugins:
+        """The installed plugins, loaded on first use."""
+        return self._holder.get()
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """The models on this machine, and the catalogue of those that can be fetched."""
+        catalogue = Catalogue.with_plugins(self.plugins.catalogue_entries())
+        return ModelStore(self.settings.models.directory, catalogue)
+
+    def hardware(self, *, refresh: bool = False) -> HardwareProfile:
+        """This machine's hardware profile; probed on first use and cached on disk."""
+        from enginebay.hardware.probe import probe
+
+        with self._lock:
+            if self._hardware is None or refresh:
+                checks = self.plugins.checks()
+                self._hardware = probe(
+                    refresh=refresh,
+                    checks=checks,
+                    device_hooks=self.plugins.probe_modules(),
+                    expiry=self.settings.probe.expiry,
+                    timeout=self.settings.probe.timeout,
+                    key=self._versions(checks),
+                )
+            return self._hardware
+
+    def decide(
+        self,
+        requirement: Requirement,
+        *,
+        hardware: HardwareProfile | None = None,
+        assume_installed: bool = False,
+    ) -> Decision:
+        """Match a requirement with the installed backends.
+
+        Args:
+            hardware: another machine's profile; this one's when None.
+            assume_installed: judge as if every declared backend were installed.
+
+        Raises:
+            UnknownBackendError: the requirement names a backend that no plugin offers.
+        """
+        if requirement.backend is not None:
+            self.plugins.spec(requirement.interface, requirement.backend)
+        decision = match(
+            requirement,
+            hardware or self.hardware(),
+            self.plugins.specs(requirement.interface),
+            availability=self.plugins.availabilities(requirement.interface),
+            measurements=load_measurements() if hardware is None else (),
+            assume_installed=assume_installed,
+        )
+        self.plugins.notify("decided", decision=decision)
+        return decision
+
+    def explain(
+        self,
+        model: str,
+        *,
+        hardware: HardwareProfile | None = None,
+        workload: Workload | str = Workload.LATENCY,
+        features: Collection[Feature | str] = (),
+        sampling: Collection[str] = (),
+        context_length: int | None = None,
+        streams: int | None = None,
+        backend: str | None = None,
+        device: str | None = None,
+        memory_limit: int | None = None,
+        allow_software_devices: bool = False,
+        assume_installed: bool = False,
+    ) -> Decision:
+        """Which backend on which device would run a model, and why; nothing is opened or fetched.
+
+        Raises:
+            ModelNotFoundError: the reference leads nowhere, or to a model that is not fetched and whose
+                facts no catalogue has.
+        """
+        requirement = Requirement(
+            model=self.models.info(model),
+            workload=Workload(workload),
+            features=frozenset(Feature(feature) for feature in features),
+            sampling=frozenset(sampling),
+            context_length=context_length,
+            streams=streams,
+            backend=_unless_auto(backend),
+            device=_unless_auto(device),
+            memory_limit=memory_limit,
+            allow_software_devices=allow_software_devices,
+        )
+        return self.decide(requirement, hardware=hardware, assume_installed=assume_installed)
+
+    def pull(self, reference: str, *, progress: Callable[[int, int | None], None] | None = None) -> Path:
+        """Fetch a model, or find it already here.
+
+        Args:
+            progress: called with bytes done and bytes in all (None when not known).
+
+        Raises:
+            ModelNotFoundError: the reference leads nowhere.
+            FetchError: no mirror gave it.
+        """
+        return self.models.pull(reference, progress=progress)
+
+    def generator(self, name: str | None = None, **changes: Any) -> GeneratorHandle:
+        """Open a generator, or find it open.
+
+        Args:
+            name: a configured name (`[generators.NAME]`), or a model reference; None takes
+                `default_generator`, or the only one configured.
+            changes: fields of `GeneratorConfig` over the configured ones: model, backend, device,
+                context_length, streams, workload, features, options, sampling, system, fallback, …
+
+        Raises:
+            ConfigError: no such name, or a wrong change.
+            ModelNotFoundError: the model is not on this machine (`bay.pull` fetches it).
+            UnknownBackendError, NoMatchError, OptionError, EngineOpenError: see there.
+        """
+        name, config = self.generator_config(name, **changes)
+        requirement = Requirement(
+            model=self._local_info(config.model),
+            features=frozenset(config.features),
+            context_length=config.context_length,
+            workload=config.workload,
+            streams=config.streams,
+            backend=_unless_auto(config.backend),
+            device=_unless_auto(config.device),
+            memory_limit=config.memory_limit,
+            allow_software_devices=config.allow_software_devices,
+        )
+        opened = self._engines.open(
+            self.decide(requirement), self.hardware(), options=config.options, fallback=config.fallback
+        )
+        return GeneratorHandle(
+            name=name,
+            opened=opened,
+            defaults=dict(config.sampling),
+            system=config.system,
+            others=self._available_generators,
+            tell=lambda event: self.plugins.notify("request_finished", event=event),
+        )
+
+    def release(self, handle: GeneratorHandle) -> None:
+        """Close one generator's engine; other handles that share the engine are closed with it."""
+        self._engines.close_one(handle.opened)
+
+    def close(self) -> None:
+        """Close every engine this bay has open. Closing twice is no error."""
+        self._engines.close()
+
+    def __enter__(self) -> Bay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def generator_config(self, name: str | None = None, **changes: Any) -> tuple[str, GeneratorConfig]:
+        """The name and configuration that `generator` would use with the same arguments. Raises as it does."""
+        configured = self.settings.generators
+        if name is None and "model" not in changes:
+            name = self._default_generator()
+        if name is None:
+            base: dict[str, Any] = {}
+            name = str(changes["model"])
+        elif name in configured:
+            base = configured[name].model_dump(exclude_unset=True)
+        elif self.models.knows(name):
+            base = {"model": name}
+        else:
+            raise ConfigError(
+                f"{name!r} is neither a configured generator nor a known model",
+                value=name,
+                hint=did_you_mean(name, [*configured, *self.models.catalogue.names()]),
+            )
+        try:
+            return name, GeneratorConfig.model_validate({**base, **changes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            unknown = first["type"] == "extra_forbidden"
+            raise ConfigError(
+                f"generator {name!r}: {field}: {first['msg']}",
+                value=first["input"],
+                hint=did_you_mean(field, GeneratorConfig.model_fields) if unknown else None,
+            ) from error
+
+    def _default_generator(self) -> str:
+        configured = self.settings.generators
+        if self.settings.default_generator is not None:
+            return self.settings.default_generator
+        if len(configured) == 1:
+            return next(iter(configured))
+        raise ConfigError(
+            "no generator is named and no single one is configured"
+            if configured
+            else "no generator is named and none is configured",
+            hint=f"name one of: {', '.join(configured)}" if configured else 'give a model: bay.generator("MODEL")',
+        )
+
+    def _local_info(self, reference: str) -> ModelInfo:
+        """Facts of a model that is on this machine; fetched first if the configuration says so."""
+        if self.models.locate(reference) is None:
+            if not self.settings.models.auto_pull:
+                self.models.info(reference)
+                raise ModelNotFoundError(
+                    f"the model {reference!r} is not on this machine",
+                    value=reference,
+                    hint=f"fetch it: enginebay pull {reference}",
+                )
+            self.models.pull(reference)
+        return self.models.info(reference)
+
+    def _available_generators(self) -> Sequence[BackendSpec]:
+        plugins = self.plugins
+        return [spec for spec in plugins.specs(Interface.GENERATOR) if plugins.availability(spec).code is None]
+
+    def _versions(self, checks: Mapping[str, str]) -> str:
+        """Backends with the versions of what they need: what `checks` report changes with these."""
+        needed = {requirement for spec in self.plugins.backends if spec.name in checks for requirement in spec.requires}
+        return ",".join(sorted(f"{name}={_version(name)}" for name in needed))
+
+
+class _Holder:
+    """Loads plugins once, on first use, for the bay and for the engines that outlive a reference to it."""
+
+    def __init__(self, settings: Settings, plugins: Plugins | None) -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._lock = threading.Lock()
+
+    def get(self) -> Plugins:
+        with self._lock:
+            if self._plugins is None:
+                allow, deny = self._settings.plugins.allow, self._settings.plugins.deny
+                self._plugins = load_plugins(allow=allow, deny=deny)
+            return self._plugins
+
+
+def _version(requirement: str) -> str:
+    from packaging.requirements import Requirement as Needed
+
+    try:
+        return metadata.version(Needed(requirement).name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _unless_auto(name: str | None) -> str | None:
+    return None if name == AUTO else name

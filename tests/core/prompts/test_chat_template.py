@@ -1,0 +1,71 @@
+"""Chat templates: rendered as the model wants, inside the sandbox, with clear refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from enginebay.errors import PromptError
+from enginebay.prompts.chat_template import ChatTemplate
+from enginebay.prompts.messages import Message, as_messages
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def test_chatml() -> None:
+    prompt = ChatTemplate(CHATML).render(as_messages("Hi", system="Be brief."))
+    assert prompt.text == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert len(prompt.template_digest) == 64
+
+
+def test_a_begin_token_that_the_tokenizer_adds_is_taken_off() -> None:
+    source = "{{ bos_token }}{{ messages[0].content }}"
+    kept = ChatTemplate(source, bos="<s>").render([Message(role="user", content="x")])
+    taken = ChatTemplate(source, bos="<s>", add_bos=True).render([Message(role="user", content="x")])
+    assert (kept.text, kept.add_bos) == ("<s>x", False)
+    assert (taken.text, taken.add_bos) == ("x", True)
+
+
+def test_the_templates_own_refusal_is_told() -> None:
+    template = ChatTemplate("{{ raise_exception('roles must alternate') }}")
+    with pytest.raises(PromptError, match="roles must alternate"):
+        template.render(as_messages("x"))
+
+
+def test_a_broken_template_names_the_line() -> None:
+    with pytest.raises(PromptError, match="line 2"):
+        ChatTemplate("ok\n{% if %}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ messages.__class__.__mro__ }}",
+        "{{ ''.__class__.__base__.__subclasses__() }}",
+        "{{ messages.append(1) }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{% for i in range(10000000) %}x{% endfor %}",
+        "{{ 1 / 0 }}",
+        "{{ messages[7].content.x }}",
+    ],
+)
+def test_hostile_templates_are_refused(source: str) -> None:
+    with pytest.raises(PromptError):
+        ChatTemplate(source).render(as_messages("x"))
+
+
+def test_tojson_keeps_text_as_it_is() -> None:
+    template = ChatTemplate("{{ messages[0].content | tojson }}")
+    assert template.render(as_messages("<é>")).text == '"<é>"'
+
+
+def test_messages_are_checked() -> None:
+    with pytest.raises(PromptError, match="message 0: role"):
+        as_messages([{"role": "robot", "content": "x"}])
+    with pytest.raises(PromptError, match="no message"):
+        as_messages([])
+    assert as_messages([{"role": "system", "content": "a"}], system="b")[0].content == "a"
