@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ MODEL_FOLDER = Path(os.environ.get("ENGINEBAY_TEST_MODELS", Path(__file__).paren
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has its own cache, data and configuration folders, and no ENGINEBAY_* of the caller's."""
     for name in list(os.environ):
         if name.startswith("ENGINEBAY_"):
@@ -21,7 +20,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     root = tmp_path_factory.mktemp("home")
     for kind in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"ENGINEBAY_{kind}_DIR", str(root / kind.lower()))
-    yield root
+    return root
 
 
 @pytest.fixture(scope="session")

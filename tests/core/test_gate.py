@@ -6,7 +6,6 @@ import asyncio
 import threading
 
 import pytest
-
 from enginebay.errors import EngineError
 from enginebay.gate import Gate
 

@@ -50,7 +50,7 @@ def open_generator(
     changes: dict[str, Any] = {name: value for name, value in (flags | more).items() if value is not None}
     if options:
         changes["options"] = parse_options(options)
-    name, settings = bay.generator_config(generator, **changes)
+    _, settings = bay.generator_config(generator, **changes)
     ensure_pulled(bay, settings.model)
     with err.status("opening the engine …"):
         return bay, bay.generator(generator, **changes)

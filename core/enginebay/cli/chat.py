@@ -72,7 +72,7 @@ def _interactive(session: ChatSession) -> None:
     err.print(session.banner())
     while True:
         try:
-            line = prompt.prompt("› ")
+            line = prompt.prompt("> ")
         except KeyboardInterrupt:
             continue
         except EOFError:

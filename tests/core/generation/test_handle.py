@@ -8,9 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_engine import FakeGenerator, fake_handle, fake_model, fake_spec
-from pydantic import BaseModel
-
 from enginebay import Concurrency, FinishReason
 from enginebay.errors import (
     EngineClosedError,
@@ -21,6 +18,8 @@ from enginebay.errors import (
 from enginebay.generation.handle import GeneratorHandle
 from enginebay.generation.results import Result
 from enginebay.hookspecs import RequestEvent
+from fake_engine import FakeGenerator, fake_handle, fake_model, fake_spec
+from pydantic import BaseModel
 
 Ask = Callable[..., Result]
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from enginebay.interfaces._threads import iterate_in_thread
 
 
@@ -44,11 +43,11 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         raise ValueError("broke")
 
     async def run() -> list[int]:
-        got: list[int] = []
+        stream = iterate_in_thread(failing)
+        first = await anext(stream)
         with pytest.raises(ValueError, match="broke"):
-            async for number in iterate_in_thread(failing):
-                got.append(number)  # noqa: PERF401 - the error comes in the loop
-        return got
+            await anext(stream)
+        return [first]
 
     assert asyncio.run(run()) == [1]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enginebay.sampling.stops import StopBuffer
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
-
-from enginebay.sampling.stops import StopBuffer
 
 ALPHABET = "abé\n"
 
@@ -45,7 +46,7 @@ def test_no_stop_string_gets_out_and_no_text_is_lost(pieces: list[str], stops: t
 )
 def test_the_cut_into_pieces_does_not_matter(text: str, cuts: list[int], stops: tuple[str, ...]) -> None:
     edges = [0, *sorted(cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
     assert run(pieces, stops)[:2] == run(list(text), stops)[:2]
 
 
