@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+
 from enginebay.errors import EngineError
 from enginebay.gate import Gate
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+
 from enginebay import Concurrency, FinishReason
 from enginebay.errors import (
     EngineClosedError,
@@ -19,7 +21,6 @@ from enginebay.generation.handle import GeneratorHandle
 from enginebay.generation.results import Result
 from enginebay.hookspecs import RequestEvent
 from fake_engine import FakeGenerator, fake_handle, fake_model, fake_spec
-from pydantic import BaseModel
 
 Ask = Callable[..., Result]
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from enginebay.interfaces._threads import iterate_in_thread
 
 

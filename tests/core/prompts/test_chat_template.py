@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from enginebay.errors import PromptError
 from enginebay.prompts.chat_template import ChatTemplate
 from enginebay.prompts.messages import Message, as_messages

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from enginebay.errors import InvalidParameterError
 from enginebay.sampling.params import Constraint, SamplingParams
 from enginebay.sampling.plan import make_params
-from pydantic import BaseModel, ValidationError
 
 
 class Town(BaseModel):

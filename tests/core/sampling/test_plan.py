@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from enginebay import BackendSpec, DeviceKind, DeviceSupport, Feature, Interface
 from enginebay.errors import UnsupportedParameterError
 from enginebay.sampling.params import SamplingParams
 from enginebay.sampling.plan import EMULATED, Handling, make_params, plan
-from hypothesis import given
-from hypothesis import strategies as st
 
 NAMES = sorted(set(SamplingParams.model_fields) - {"constraint"})
 VALUES: dict[str, Any] = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enginebay.sampling.stops import StopBuffer
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from enginebay.sampling.stops import StopBuffer
 
 ALPHABET = "abé\n"
 
