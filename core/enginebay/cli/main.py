@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +29,11 @@ COMMANDS = (
 def main() -> None:
     """Run the command line on `sys.argv`."""
     if sys.argv[1:] in (["--version"], ["-V"]):
-        from enginebay._version import __version__
-
-        print(f"enginebay {__version__}")
+        _print_version()
         return
+    # pydantic reads the entry points of every distribution for plugins of its own, unguarded: one with broken
+    # metadata would stop every command.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from enginebay.errors import EnginebayError
 
     try:
@@ -42,8 +45,6 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing is left to say, and flushing at exit must not complain.
-        import os
-
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 
@@ -55,40 +56,66 @@ def build_app() -> Any:
 
     class LazyGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return [*COMMANDS, *sorted(name for name in _plugin_commands() if name not in COMMANDS)]
+            return [*COMMANDS, *sorted(_plugin_commands())]
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            if cmd_name in COMMANDS:
-                module = import_module(f"enginebay.cli.{cmd_name}")
-                command = typer.main.get_command(module.app)
-                command.name = cmd_name
-                return command
-            return _plugin_commands().get(cmd_name)
+            return _own_command(cmd_name) if cmd_name in COMMANDS else _plugin_commands().get(cmd_name)
 
-    app = typer.Typer(
-        cls=LazyGroup,
-        no_args_is_help=True,
-        add_completion=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+                from enginebay.suggest import did_you_mean
+
+                ctx.fail(f"There is no command {args[0]!r}; {did_you_mean(args[0], self.list_commands(ctx))}")
+            return super().resolve_command(ctx, args)
+
+    app = typer.Typer(cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
     @app.callback()
-    def root(version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit.")) -> None:
+    def root(
+        version: bool = typer.Option(
+            False, "--version", "-V", help="Print the version and exit.", callback=_version_asked, is_eager=True
+        ),
+    ) -> None:
         """Run language models on whichever engine fits this machine."""
 
     return app
 
 
-def _plugin_commands() -> dict[str, Any]:
-    """Commands that plugins add; loading plugins is put off until a name is not one of ours."""
+def _print_version() -> None:
+    from enginebay._version import __version__
+
+    print(f"enginebay {__version__}")
+
+
+def _version_asked(asked: bool) -> None:
+    if asked:
+        _print_version()
+        sys.exit(0)
+
+
+def _own_command(name: str) -> Any:
     import typer
 
-    from enginebay.plugins import load_plugins
+    command = typer.main.get_command(import_module(f"enginebay.cli.{name}").app)
+    command.name = name
+    # Each Typer brings these; they belong to the root alone.
+    command.params = [param for param in command.params if param.name not in ("install_completion", "show_completion")]
+    return command
+
+
+@cache
+def _plugin_commands() -> dict[str, Any]:
+    """Commands that plugins add; plugins are loaded only for the help and for a name that is not one of ours."""
+    import typer
+
+    from enginebay.cli._plugins import configured_plugins
 
     app: typer.Typer = typer.Typer()
-    load_plugins().extend_cli(app)
+    configured_plugins().extend_cli(app, reserved=COMMANDS)
     if not app.registered_commands and not app.registered_groups:
         return {}
-    app.callback()(lambda: None)
-    group = typer.main.get_command(app)
-    return dict(getattr(group, "commands", {}))
+    return dict(typer.main.get_group(app).commands)
+
+
+if __name__ == "__main__":
+    main()

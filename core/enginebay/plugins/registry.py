@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -254,11 +254,15 @@ class Plugins:
             self._warn(plugin, f"the hook {hook} raises {describe(outcome.error)}")
         return outcome.value or []
 
-    def extend_cli(self, app: typer.Typer) -> None:
-        """Let plugins add commands to `app`; a plugin whose commands cannot be built adds none."""
+    def extend_cli(self, app: typer.Typer, *, reserved: Collection[str] = ()) -> None:
+        """Let plugins add commands to `app`; a plugin whose commands cannot be built or take a name adds none.
+
+        Args:
+            reserved: names of commands that no plugin may take.
+        """
         import typer
 
-        taken: dict[str, str] = {}
+        taken = dict.fromkeys(reserved, "enginebay itself")
         for plugin in self._loaded:
             hook = plugin.hooks.get("cli")
             if hook is None:
@@ -270,9 +274,9 @@ class Plugins:
             elif outcome.error is not None:
                 self._warn(plugin, f"the hook cli raises {describe(outcome.error)}")
             elif clash := sorted(taken.keys() & outcome.result):
-                self._warn(plugin, f"its command {clash[0]!r} is taken by the plugin {taken[clash[0]]!r}")
+                self._warn(plugin, f"its command {clash[0]!r} is taken by {taken[clash[0]]}")
             else:
-                taken.update(dict.fromkeys(outcome.result, plugin.name))
+                taken.update(dict.fromkeys(outcome.result, f"the plugin {plugin.name!r}"))
                 app.registered_commands.extend(own.registered_commands)
                 app.registered_groups.extend(own.registered_groups)
 
