@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, Self
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
 API_VERSION = 1
 """Version of the contract between core and plugins; a plugin module names it as `api_version`."""
+
+# When the first model is made, pydantic reads the entry points of all distributions, unguarded: broken metadata of any
+# raises there, and only there.
+with suppress(Exception):
+    create_model("FirstModel")
 
 _IMPORT_STRING = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

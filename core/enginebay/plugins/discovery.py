@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, MetadataPathFinder, distributions
 
-from enginebay.plugins.quarantine import clean, describe
+from enginebay.plugins.quarantine import clean
 
 GROUP = "enginebay"
 
@@ -65,7 +65,7 @@ def _entries_of(distribution: Distribution) -> list[Found]:
         if GROUP.encode() not in error.object:
             return []
         name, version, _ = _identity(distribution)
-        return [Found(name, "", name, version, f"unloadable metadata: entry_points.txt: {describe(error)}")]
+        return [Found(name, "", name, version, f"unloadable metadata: entry_points.txt: {clean(error)}")]
     except Exception:  # noqa: BLE001 - nothing says that it is a plugin of ours
         return []
     if not text or GROUP not in text:
@@ -91,9 +91,8 @@ def _entry(line: str, distribution: str, version: str, problem: str | None) -> F
     match = _ENTRY.fullmatch(line)
     if match is None:
         name = clean(line.split("=")[0], 60) or distribution
-        return Found(
-            name, "", distribution, version, problem or f"unloadable metadata: the entry point {clean(line, 80)!r}"
-        )
+        wrong = f"unloadable metadata: the entry point {clean(line, 80)!r} is not of the form 'name = module'"
+        return Found(name, "", distribution, version, problem or wrong)
     if match["attribute"]:
         problem = problem or f"the entry point {clean(line, 80)!r} names an object: a plugin is a module"
     return Found(clean(match["name"], 60), match["module"], distribution, version, problem)
@@ -105,7 +104,7 @@ def _identity(distribution: Distribution) -> tuple[str, str, str | None]:
         metadata = distribution.metadata
         name, version = metadata["Name"], metadata["Version"]
     except Exception as error:  # noqa: BLE001 - anything can stand in that file
-        return _label(distribution), "", f"unloadable metadata: METADATA: {describe(error)}"
+        return _label(distribution), "", f"unloadable metadata: METADATA: {clean(error)}"
     if not name or not version:
         missing = "Version" if name else "Name"
         return clean(name or _label(distribution), 100), "", f"unloadable metadata: METADATA has no {missing}"
@@ -114,8 +113,8 @@ def _identity(distribution: Distribution) -> tuple[str, str, str | None]:
 
 def _label(distribution: Distribution) -> str:
     """A name for a distribution that does not tell its own: that of its folder."""
-    path = getattr(distribution, "_path", None)
-    return clean(getattr(path, "name", "") or "unknown distribution", 100)
+    folder = getattr(getattr(distribution, "_path", None), "name", "")
+    return clean(folder.partition("-")[0].replace("_", "-") or "unknown distribution", 100)
 
 
 def _normalized(name: str) -> str:

@@ -21,6 +21,7 @@ from enginebay.errors import PluginError
 from enginebay.plugins.availability import judge
 from enginebay.plugins.discovery import Found, discover
 from enginebay.plugins.guard import Outcome, call_guarded, in_guarded_call
+from enginebay.plugins.journal import Journal, death_of_import
 from enginebay.plugins.locate import locate
 from enginebay.plugins.memory import Memory, Notes, with_entry
 from enginebay.plugins.quarantine import Quarantine, clean, describe, import_failed, way_out
@@ -34,6 +35,7 @@ MOST_BACKENDS = 1000
 RESERVED_NAMES = frozenset({"all", "any", "auto", "default", "none"})
 """Names that mean something else in configuration and in ENGINEBAY_PLUGINS."""
 VARIABLE = "ENGINEBAY_PLUGINS"
+RETRY = "upgrade or remove it; to try this version again: enginebay doctor --refresh"
 
 _PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -58,8 +60,11 @@ def load_plugins(
     switches = _Switches.of(allow, deny)
     found = discover()
     loader = _Loader(switches, import_limit, Memory())
-    for entry in found:
-        loader.take(entry)
+    try:
+        for entry in found:
+            loader.take(entry)
+    finally:
+        loader.close()
     return loader.plugins(unknown_names=switches.unknown(entry.name for entry in found))
 
 
@@ -140,6 +145,7 @@ class _Loader:
         self._limit = limit
         self._memory = memory
         self._notes: Notes = memory.read()
+        self._journal = Journal(memory.path)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._records: list[PluginRecord] = []
@@ -150,6 +156,10 @@ class _Loader:
     def plugins(self, unknown_names: tuple[str, ...] = ()) -> Plugins:
         """What has been gathered."""
         return Plugins(tuple(self._records), tuple(self._loaded), self._memory, self._limit, unknown_names)
+
+    def close(self) -> None:
+        """All imports have ended."""
+        self._journal.close()
 
     def take(self, found: Found, module: ModuleType | None = None) -> None:
         """Load one plugin, or quarantine it."""
@@ -204,24 +214,28 @@ class _Loader:
     def _import(self, draft: _Draft) -> ModuleType:
         found = draft.found
         key = _fingerprint(found)
-        if key in self._notes.hung:
-            raise Quarantine(
-                self._notes.hung[key], "upgrade or remove it; to try this version again: enginebay doctor --refresh"
-            )
+        if key in self._notes.condemned:
+            raise Quarantine(self._notes.condemned[key], RETRY)
+        if key in self._journal.suspects:
+            death = death_of_import(found.module, self._limit)
+            if death is not None:
+                raise self._condemn(key, f"ends the process at import ({death})")
+        self._journal.begin(key)
         outcome = call_guarded(lambda: import_module(found.module), self._limit)
         self._account(draft, outcome, "at import")
         if outcome.hung:
-            reason = f"endless import: it did not end within {self._limit:g} s"
-            self._remember_hang(key, f"{reason} ({datetime.now(UTC):%Y-%m-%d %H:%M} UTC); not tried again")
-            raise Quarantine(reason, "upgrade or remove it; to try this version again: enginebay doctor --refresh")
+            raise self._condemn(key, f"endless import: it did not end within {self._limit:g} s")
         if outcome.error is not None:
             raise import_failed(outcome.error, found.module, found.distribution)
         return outcome.result
 
-    def _remember_hang(self, key: str, reason: str) -> None:
+    def _condemn(self, key: str, reason: str) -> Quarantine:
+        """Remember not to import this version again: the next start would wait, or die, again."""
+        said = f"{reason}; tried on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, not again"
         self._memory.change(
-            lambda notes: notes.model_copy(update={"hung": with_entry(notes.hung, key, reason)}),
+            lambda notes: notes.model_copy(update={"condemned": with_entry(notes.condemned, key, said)}),
         )
+        return Quarantine(reason, RETRY)
 
     def _account(self, draft: _Draft, outcome: Outcome[Any], when: str) -> None:
         draft.seconds += outcome.seconds

@@ -1,4 +1,4 @@
-"""What one environment remembers of its plugins between runs: endless imports, failures, proven backends."""
+"""What one environment remembers of its plugins between runs: deadly imports, failures, proven backends."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Notes(FrozenModel):
     """The file's content.
 
     Attributes:
-        hung: reason by `loading.fingerprint`, of plugins whose import did not end.
+        condemned: reasons by fingerprint, of plugins whose import never ends or ends the process: not tried again.
         failures: by "interface:backend".
         proofs: by "interface:backend".
     """
 
-    hung: dict[str, str] = {}
+    condemned: dict[str, str] = {}
     failures: dict[str, Failure] = {}
     proofs: dict[str, Proof] = {}
 

@@ -1,0 +1,90 @@
+"""Which plugin is being imported right now, on disk: what killed the process is known to the next one.
+
+An import can end the whole process (a crash in native code, `os._exit`), and then no guard in it has the last word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_TRIAL = """\
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+try:
+    __import__(sys.argv[2])
+except BaseException:
+    pass
+sys.stderr.write(sys.argv[3])
+"""
+_SURVIVED = "enginebay-import-survived"
+
+
+class Journal:
+    """Names the plugin that this process imports.
+
+    Attributes:
+        suspects: fingerprints of plugins that some process was importing when it died.
+    """
+
+    def __init__(self, stem: Path) -> None:
+        self._path = stem.with_name(f"{stem.name}.importing.{os.getpid()}")
+        self.suspects = frozenset(_taken_over(stem))
+
+    def begin(self, fingerprint: str) -> None:
+        """This plugin's import begins now."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(fingerprint, encoding="utf-8")
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """No import is under way any more."""
+        _remove(self._path)
+
+
+def _taken_over(stem: Path) -> list[str]:
+    """What dead processes left behind; removed as it is read."""
+    left: list[str] = []
+    for path in stem.parent.glob(f"{stem.name}.importing.*"):
+        try:
+            if not _runs(int(path.suffix[1:])):
+                left.append(path.read_text(encoding="utf-8"))
+                _remove(path)
+        except (OSError, ValueError):
+            continue
+    return left
+
+
+def _runs(process: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(process)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def death_of_import(module: str, limit: float) -> str | None:
+    """Import a suspect in a child process and say how the child died, or None when it survived.
+
+    The suspect may be innocent: somebody may have killed the process that was importing it.
+    """
+    if not sys.executable:
+        return None
+    command = [sys.executable, "-c", _TRIAL, json.dumps(sys.path), module, _SURVIVED]
+    try:
+        child = subprocess.run(command, capture_output=True, timeout=limit + 1, stdin=subprocess.DEVNULL, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if child.stderr.endswith(_SURVIVED.encode()):
+        return None
+    return f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
