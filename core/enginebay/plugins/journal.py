@@ -37,8 +37,10 @@ class Journal:
     def begin(self, fingerprint: str) -> None:
         """This plugin's import begins now."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(fingerprint, encoding="utf-8")
+        except FileNotFoundError:
+            if _made(self._path.parent):
+                self.begin(fingerprint)
         except OSError:
             return
 
@@ -58,6 +60,14 @@ def _taken_over(stem: Path) -> list[str]:
         except (OSError, ValueError):
             continue
     return left
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True)
+    except OSError:
+        return False
+    return True
 
 
 def _runs(process: int) -> bool:

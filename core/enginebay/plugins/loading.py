@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib import import_module
 from itertools import islice
 from types import MappingProxyType, ModuleType
@@ -23,7 +22,7 @@ from enginebay.plugins.discovery import Found, discover
 from enginebay.plugins.guard import Outcome, call_guarded, in_guarded_call
 from enginebay.plugins.journal import Journal, death_of_import
 from enginebay.plugins.locate import locate
-from enginebay.plugins.memory import Memory, Notes, with_entry
+from enginebay.plugins.memory import Memory, Notes
 from enginebay.plugins.quarantine import Quarantine, clean, describe, import_failed, way_out
 from enginebay.plugins.records import PluginRecord, PluginState
 from enginebay.plugins.registry import LoadedPlugin, Plugins
@@ -180,11 +179,12 @@ class _Loader:
     def _load(self, draft: _Draft, module: ModuleType | None) -> LoadedPlugin:
         found = draft.found
         self._check_entry(found)
-        module = module or self._import(draft)
+        key = _fingerprint(found)
+        module = module or self._import(draft, key)
         _check_api_version(module)
         hooks = self._register(found, module)
         try:
-            specs = self._specs(draft, hooks)
+            specs = self._specs(draft, hooks, key)
             for spec in specs:
                 self._check_spec(spec, found)
         except Quarantine:
@@ -195,7 +195,7 @@ class _Loader:
                 f"slow: it took {draft.seconds:.1f} s to load; a plugin's module imports nothing heavy"
             )
         self._backend_owners.update({(spec.interface, spec.name): found for spec in specs})
-        return LoadedPlugin(found.name, found.module, found.distribution, found.version, specs, hooks)
+        return LoadedPlugin(found.name, found.module, found.distribution, found.version, key, specs, hooks)
 
     def _check_entry(self, found: Found) -> None:
         owner = self._plugin_owners.setdefault(found.name, found)
@@ -211,16 +211,16 @@ class _Loader:
         if not _PLUGIN_NAME.fullmatch(found.name) or found.name.lower() in RESERVED_NAMES:
             raise Quarantine(f"{found.name!r} is no plugin name: letters, digits, '.', '_' and '-', and none reserved")
 
-    def _import(self, draft: _Draft) -> ModuleType:
+    def _import(self, draft: _Draft, key: str) -> ModuleType:
         found = draft.found
-        key = _fingerprint(found)
         if key in self._notes.condemned:
             raise Quarantine(self._notes.condemned[key], RETRY)
         if key in self._journal.suspects:
             death = death_of_import(found.module, self._limit)
             if death is not None:
                 raise self._condemn(key, f"ends the process at import ({death})")
-        self._journal.begin(key)
+        if found.module not in sys.modules:
+            self._journal.begin(key)
         outcome = call_guarded(lambda: import_module(found.module), self._limit)
         self._account(draft, outcome, "at import")
         if outcome.hung:
@@ -230,11 +230,7 @@ class _Loader:
         return outcome.result
 
     def _condemn(self, key: str, reason: str) -> Quarantine:
-        """Remember not to import this version again: the next start would wait, or die, again."""
-        said = f"{reason}; tried on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, not again"
-        self._memory.change(
-            lambda notes: notes.model_copy(update={"condemned": with_entry(notes.condemned, key, said)}),
-        )
+        self._memory.condemn(key, reason)
         return Quarantine(reason, RETRY)
 
     def _account(self, draft: _Draft, outcome: Outcome[Any], when: str) -> None:
@@ -261,14 +257,14 @@ class _Loader:
             self._manager.unregister(module)
             raise Quarantine(f"broken hooks: {clean(error)}") from error
 
-    def _specs(self, draft: _Draft, hooks: Mapping[str, Callable[..., Any]]) -> tuple[BackendSpec, ...]:
+    def _specs(self, draft: _Draft, hooks: Mapping[str, Callable[..., Any]], key: str) -> tuple[BackendSpec, ...]:
         hook = hooks.get("backends")
         if hook is None:
             return ()
         outcome = call_guarded(lambda: _listed(hook()), self._limit)
         self._account(draft, outcome, "in the hook backends")
         if outcome.hung:
-            raise Quarantine(f"the hook backends did not end within {self._limit:g} s")
+            raise self._condemn(key, f"the hook backends did not end within {self._limit:g} s")
         if isinstance(outcome.error, Quarantine):
             raise outcome.error
         if isinstance(outcome.error, ValidationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +32,7 @@ class Notes(FrozenModel):
     """The file's content.
 
     Attributes:
-        condemned: reasons by fingerprint, of plugins whose import never ends or ends the process: not tried again.
+        condemned: reasons by fingerprint, of plugins that never return or end the process.
         failures: by "interface:backend".
         proofs: by "interface:backend".
     """
@@ -71,6 +72,13 @@ class Memory:
                     write_whole(self.path, after.model_dump_json(indent=1).encode())
         except (OSError, Timeout):
             return
+
+    def condemn(self, fingerprint: str, reason: str) -> None:
+        """Remember not to import this version of a plugin again: the next start would wait, or die, again."""
+        said = f"{reason}; tried on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, not again"
+        self.change(
+            lambda notes: notes.model_copy(update={"condemned": with_entry(notes.condemned, fingerprint, said)})
+        )
 
     def forget(self) -> None:
         """Forget everything."""

@@ -40,6 +40,7 @@ class LoadedPlugin:
     module: str
     distribution: str
     version: str
+    fingerprint: str
     specs: tuple[BackendSpec, ...]
     hooks: Mapping[str, Callable[..., Any]]
 
@@ -249,7 +250,7 @@ class Plugins:
             return []
         outcome = call_guarded(lambda: list(cast("Iterable[object]", call())), self._limit)
         if outcome.hung:
-            self._warn(plugin, f"the hook {hook} did not end within {self._limit:g} s")
+            self._condemn(plugin, hook)
         elif outcome.error is not None:
             self._warn(plugin, f"the hook {hook} raises {describe(outcome.error)}")
         return outcome.value or []
@@ -270,7 +271,7 @@ class Plugins:
             own = typer.Typer()
             outcome = call_guarded(partial(_build_commands, hook, own), self._limit)
             if outcome.hung:
-                self._warn(plugin, f"the hook cli did not end within {self._limit:g} s")
+                self._condemn(plugin, "cli")
             elif outcome.error is not None:
                 self._warn(plugin, f"the hook cli raises {describe(outcome.error)}")
             elif clash := sorted(taken.keys() & outcome.result):
@@ -295,6 +296,11 @@ class Plugins:
                 call(**arguments)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer decides nothing
                 self._warn(plugin, f"the hook {hook} raises {describe(error)}")
+
+    def _condemn(self, plugin: LoadedPlugin, hook: str) -> None:
+        reason = f"the hook {hook} did not end within {self._limit:g} s"
+        self._warn(plugin, reason)
+        self._memory.condemn(plugin.fingerprint, reason)
 
     def _warn(self, plugin: LoadedPlugin, text: str) -> None:
         with self._lock:
