@@ -61,7 +61,7 @@ def ensure_pulled(bay: Bay, reference: str) -> None:
     from enginebay.cli._progress import pull_visibly
 
     if bay.models.locate(reference) is None:
-        pull_visibly(bay, reference)
+        pull_visibly(bay.models, reference)
 
 
 def parse_options(options: list[str]) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Facts of a model file or folder, whatever its format: told by content, not by suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from enginebay.errors import ModelFormatError, ModelNotFoundError
+from enginebay.models.gguf import MAGIC, gguf_info
+from enginebay.models.info import ModelInfo
+from enginebay.models.safetensors import read_json, safetensors_info
+from enginebay.spec import ModelFormat
+
+
+def read_info(path: Path, reference: str | None = None) -> ModelInfo:
+    """Facts of a model on this machine.
+
+    Args:
+        reference: what the user wrote; the path when None.
+
+    Raises:
+        ModelNotFoundError: nothing is there.
+        ModelFormatError: it is broken or of no known format.
+    """
+    reference = reference if reference is not None else str(path)
+    if not path.exists():
+        raise ModelNotFoundError(f"there is no model at {path}", value=reference, hint="see: enginebay models")
+    if path.is_dir():
+        return _folder_info(path, reference)
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise ModelFormatError(f"cannot read {path}: {error.strerror}", value=str(path)) from error
+    if start[:4] == MAGIC:
+        return gguf_info(path, reference)
+    if len(start) == 9 and start[8:9] == b"{":
+        return safetensors_info(path, reference)
+    raise ModelFormatError(
+        f"{path} is neither a GGUF nor a safetensors file", value=str(path), hint="fetch it again, or name another file"
+    )
+
+
+def _folder_info(path: Path, reference: str) -> ModelInfo:
+    if (path / "mlc-chat-config.json").exists():
+        return _described(path, reference, ModelFormat.MLC, read_json(path / "mlc-chat-config.json"))
+    if (path / "model.bin").exists() and (path / "config.json").exists() and not (path / "model.safetensors").exists():
+        return _described(path, reference, ModelFormat.CTRANSLATE2, read_json(path / "config.json"))
+    if any(path.glob("*.safetensors")) or (path / "model.safetensors.index.json").exists():
+        return safetensors_info(path, reference)
+    files = sorted(path.glob("*.gguf"))
+    first = [file for file in files if "-of-" not in file.name or "-00001-of-" in file.name]
+    if len(first) == 1:
+        return gguf_info(first[0], reference)
+    raise ModelFormatError(
+        f"{path} holds {'several GGUF models' if first else 'no model of a known format'}",
+        value=str(path),
+        hint="name one file" if first else "GGUF, safetensors, CTranslate2 and MLC are known",
+    )
+
+
+def _described(path: Path, reference: str, model_format: ModelFormat, config: Mapping[str, Any]) -> ModelInfo:
+    """What a folder of an engine's own format tells: its size, and little more."""
+    inner = config.get("model_config", {})
+    weights = [file for file in path.iterdir() if file.suffix == ".bin"]
+    return ModelInfo(
+        reference=reference,
+        path=path,
+        format=model_format,
+        architecture=str(config.get("model_type", "")),
+        name=path.name,
+        parameters=0,
+        weight_bytes=sum(file.stat().st_size for file in weights),
+        quantization=str(config.get("quantization", "")),
+        layers=int(inner.get("num_hidden_layers", 0)),
+        kv_heads=int(inner.get("num_key_value_heads", 0)),
+        head_dim=int(inner.get("head_dim", 0)),
+        context_length=int(config.get("context_window_size", 0) or 0),
+    )
