@@ -15,13 +15,18 @@ def locate(module: str) -> ModuleSpec | None:
     for end in range(1, len(parts) + 1):
         name = ".".join(parts[:end])
         loaded = sys.modules.get(name)
-        spec = getattr(loaded, "__spec__", None) or _find(name, path)
+        spec = _spec_of(name, loaded) if loaded is not None else _find(name, path)
         if spec is None:
             return None
         path = getattr(loaded, "__path__", None) or spec.submodule_search_locations
         if path is None and end < len(parts):
             return None
     return spec
+
+
+def _spec_of(name: str, loaded: object) -> ModuleSpec:
+    """The spec of an imported module; `__main__` and modules made by hand have none of their own."""
+    return getattr(loaded, "__spec__", None) or ModuleSpec(name, None)
 
 
 def _find(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
