@@ -1,0 +1,154 @@
+"""What can be configured."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+
+from enginebay.errors import ConfigError
+from enginebay.matching.requirement import Workload
+from enginebay.sampling.plan import make_params
+from enginebay.spec import Feature, FrozenModel
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+
+
+def _bytes(value: object) -> object:
+    """ "4GB" -> 4 * 10**9, "4GiB" -> 4 * 2**30; numbers are bytes."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", value.lower())
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"{value!r} is no size; write bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1)]
+
+
+class GeneratorConfig(FrozenModel):
+    """`[generators.NAME]`.
+
+    Attributes:
+        model: model reference.
+        backend, device: a name, or "auto" for the matcher's choice.
+        context_length: tokens one sequence must hold; None means the model's, at most 8192.
+        streams: sequences decoded together; None means 1 for latency, 32 for throughput.
+        workload: what to rank by.
+        features: what the engine must be able to do.
+        fallback: try the next match when opening the chosen one fails.
+        memory_limit: bytes the engine may take, or a text such as "4GB".
+        options: the backend's own options, checked by its options model.
+        sampling: default sampling parameters.
+        system: system prompt for conversations that have none.
+    """
+
+    model: str
+    backend: str = "auto"
+    device: str = "auto"
+    context_length: int | None = Field(default=None, ge=1)
+    streams: int | None = Field(default=None, ge=1)
+    workload: Workload = Workload.LATENCY
+    features: tuple[Feature, ...] = ()
+    fallback: bool = True
+    allow_software_devices: bool = False
+    memory_limit: Bytes | None = None
+    options: dict[str, Any] = {}
+    sampling: dict[str, Any] = {}
+    system: str | None = None
+
+    @field_validator("sampling")
+    @classmethod
+    def _known_parameters(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from enginebay.errors import InvalidParameterError
+
+        try:
+            make_params({}, value)
+        except InvalidParameterError as error:
+            raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from error
+        return value
+
+
+class EmbedderConfig(FrozenModel):
+    """`[embedders.NAME]`: fields as of a generator."""
+
+    model: str
+    backend: str = "auto"
+    device: str = "auto"
+    options: dict[str, Any] = {}
+
+
+class StoreConfig(FrozenModel):
+    """`[stores.NAME]`: a vector store and how to reach it. `api_key` may be "env:NAME"."""
+
+    backend: str
+    url: str | None = None
+    path: Path | None = None
+    api_key: SecretStr | None = None
+    options: dict[str, Any] = {}
+
+
+class CollectionConfig(FrozenModel):
+    """`[collections.NAME]`: which store holds it and which embedder fills it, by their names."""
+
+    store: str
+    embedder: str
+
+
+class PluginsConfig(FrozenModel):
+    """`[plugins]`: which plugins may be loaded; `allow` None means all."""
+
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
+class ModelsConfig(FrozenModel):
+    """`[models]`.
+
+    Attributes:
+        directory: folder of fetched models; None means enginebay's data folder.
+        auto_pull: fetch a missing model when a generator is opened, instead of raising.
+    """
+
+    directory: Path | None = None
+    auto_pull: bool = False
+
+
+class ProbeConfig(FrozenModel):
+    """`[probe]`: seconds a cached hardware profile stays good, and a native probe may take."""
+
+    expiry: float = Field(default=3600.0, ge=0)
+    timeout: float = Field(default=10.0, gt=0)
+
+
+class Settings(FrozenModel):
+    """The whole configuration. Every part has a default: no file at all is fine."""
+
+    default_generator: str | None = None
+    generators: dict[str, GeneratorConfig] = {}
+    embedders: dict[str, EmbedderConfig] = {}
+    stores: dict[str, StoreConfig] = {}
+    collections: dict[str, CollectionConfig] = {}
+    plugins: PluginsConfig = PluginsConfig()
+    models: ModelsConfig = ModelsConfig()
+    probe: ProbeConfig = ProbeConfig()
+
+
+def reveal(secret: SecretStr) -> str:
+    """The secret's text; "env:NAME" is read from the environment now.
+
+    Raises:
+        ConfigError: the variable is not set.
+    """
+    text = secret.get_secret_value()
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if name not in os.environ:
+        raise ConfigError(f"the environment has no variable {name}", value=name, hint=f"export {name}=…")
+    return os.environ[name]
