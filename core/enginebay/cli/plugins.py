@@ -87,13 +87,19 @@ def _print_plugins(loaded: Plugins) -> None:
             ", ".join(record.backends),
         )
     out.print(table if loaded.records else "no plugins are installed")
+    off: dict[str, list[str]] = {}
     for record in loaded.records:
-        print_notes(record)
+        if record.state == "disabled":
+            off.setdefault(record.reason or "", []).append(record.name)
+        else:
+            _print_notes(record)
+    for reason, names in off.items():
+        out.print(f"\n{coloured('disabled')} {escape(', '.join(names))}: {escape(reason)}", soft_wrap=True)
     for name in loaded.unknown_names:
         out.print(f"\n[yellow]{escape(name)}[/]: named to be switched on or off, but no such plugin is installed")
 
 
-def print_notes(record: PluginRecord) -> None:
+def _print_notes(record: PluginRecord) -> None:
     """Why a plugin is not there, what to do, and its warnings; each on one line, however long."""
     from rich.markup import escape
 

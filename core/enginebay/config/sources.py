@@ -159,8 +159,7 @@ def read_environment(environ: Mapping[str, str], known: Mapping[Key, Any]) -> La
         for leaf, value in leaves({"": parse_value(text)}):
             values[key + leaf[1:]] = value
             sources[key + leaf[1:]] = Source(SourceKind.ENVIRONMENT, variable)
-    if "ENGINEBAY_PLUGINS" in environ:
-        text = environ["ENGINEBAY_PLUGINS"].strip()
+    if text := environ.get("ENGINEBAY_PLUGINS", "").strip():
         allowed = () if text.lower() == "none" else tuple(name.strip() for name in text.split(",") if name.strip())
         values["plugins", "allow"] = allowed
         sources["plugins", "allow"] = Source(SourceKind.ENVIRONMENT, "ENGINEBAY_PLUGINS")

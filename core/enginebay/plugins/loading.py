@@ -92,14 +92,12 @@ class _Switches:
 
     @classmethod
     def of(cls, allow: Collection[str] | None, deny: Collection[str]) -> _Switches:
-        denied = frozenset((deny,) if isinstance(deny, str) else deny)
-        if allow is not None:
-            return cls(frozenset((allow,) if isinstance(allow, str) else allow), "the allow list", denied)
-        text = os.environ.get(VARIABLE, "").strip()
-        if not text:
-            return cls(None, "", denied)
-        names = frozenset(name.strip() for name in text.split(",")) - {""}
-        return cls(names - {"none"}, f"{VARIABLE}={clean(text, 100)}", denied)
+        denied = _names(deny)
+        variable = _names_in_environment()
+        if allow is None:
+            return cls(variable, VARIABLE, denied)
+        allowed = _names(allow)
+        return cls(allowed, VARIABLE if allowed == variable else "the allow list", denied)
 
     def reason_against(self, name: str) -> str | None:
         if name in self.deny:
@@ -110,6 +108,18 @@ class _Switches:
 
     def unknown(self, known: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(((self.allow or frozenset()) | self.deny) - frozenset(known)))
+
+
+def _names(given: Collection[str]) -> frozenset[str]:
+    return frozenset((given,) if isinstance(given, str) else given)
+
+
+def _names_in_environment() -> frozenset[str] | None:
+    """The names in `ENGINEBAY_PLUGINS`; None when it is not set or empty."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    return frozenset() if text.lower() == "none" else frozenset(name.strip() for name in text.split(",")) - {""}
 
 
 @dataclass(slots=True)
