@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -45,7 +46,8 @@ INSTALLABLE = frozenset(
 """Refusals that another installation would lift; the hardware itself would do."""
 
 
-class Reason(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class Reason:
     """One reason of a refusal, and what a person can do about it."""
 
     code: RefusalCode
@@ -53,26 +55,30 @@ class Reason(FrozenModel):
     hint: str | None = None
 
 
-class Estimate(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class Estimate:
     """Memory in bytes and speed in tokens per second of one backend on one device.
 
     Attributes:
         weight_bytes: weights, the part on this device.
         kv_cache_bytes: KV cache of all streams at full context, the part on this device.
-        overhead_bytes: the backend's fixed cost.
+        overhead_bytes: the backend's fixed cost and its workspace.
         host_bytes: what partial offload leaves in main memory.
         available_bytes: what the device has free, after any limit.
-        device_layers, total_layers: layers on the device (partial offload), of all.
+        device_layers, total_layers: layers on the device (fewer than all: partial offload), of all.
+        context_length: tokens each stream may hold.
+        streams: sequences decoded together.
         tokens_per_second: one stream alone.
         throughput: all streams together.
+        bandwidth: bytes per second that decoding reads weights with, efficiency counted in.
+        bandwidth_source: where the device's figure comes from.
         source: "estimated", or "measured" on this machine.
-        arithmetic: the sums, line by line, for people.
     """
 
     weight_bytes: int
     kv_cache_bytes: int
     overhead_bytes: int
-    host_bytes: int = 0
+    host_bytes: int
     available_bytes: int
     device_layers: int
     total_layers: int
@@ -80,8 +86,9 @@ class Estimate(FrozenModel):
     streams: int
     tokens_per_second: float
     throughput: float
+    bandwidth: float
+    bandwidth_source: str
     source: str = "estimated"
-    arithmetic: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -89,7 +96,8 @@ class Estimate(FrozenModel):
         return self.weight_bytes + self.kv_cache_bytes + self.overhead_bytes
 
 
-class Match(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class Match:
     """One backend on one device, judged.
 
     Attributes:

@@ -1,0 +1,286 @@
+"""The matcher: a pure function from what is needed, what the machine has and what backends declare to a decision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from enginebay.hardware.profile import Device, HardwareProfile
+from enginebay.matching.decision import (
+    Availability,
+    Decision,
+    Estimate,
+    Match,
+    Measurement,
+    Reason,
+    RefusalCode,
+)
+from enginebay.matching.estimate import Estimator
+from enginebay.matching.requirement import Requirement, Workload
+from enginebay.matching.sums import memory_sum, size
+from enginebay.models.info import ModelInfo
+from enginebay.sampling.plan import EMULATED
+from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport
+
+RUNTIME_PROBE = "runtime "
+"""Prefix of the probe's name in a warning about a backend's library that did not load."""
+
+
+def match(
+    requirement: Requirement,
+    hardware: HardwareProfile,
+    specs: Sequence[BackendSpec],
+    *,
+    availability: Mapping[str, Availability] | None = None,
+    measurements: Sequence[Measurement] = (),
+    assume_installed: bool = False,
+    now: datetime | None = None,
+) -> Decision:
+    """Judge every backend on every device of a machine, and choose.
+
+    Accepted matches are ranked by estimated speed: of one stream for the latency workload, of all streams together for
+    throughput. Equal speeds are ordered by backend name, then device id.
+
+    Args:
+        availability: whether each backend is installed, by name; one that is missing here counts as installed.
+        measurements: speeds measured on this machine; they replace estimates.
+        assume_installed: leave out every refusal that an installation would lift: for asking about another machine.
+        now: time written into the decision.
+    """
+    judge = _Judge(requirement, hardware, availability or {}, measurements, assume_installed)
+    wanted = [spec for spec in specs if spec.interface is requirement.interface]
+    matches = sorted(
+        (found for spec in wanted for found in judge.matches(spec)), key=lambda found: _rank(found, requirement)
+    )
+    accepted = [found for found in matches if found.accepted]
+    chosen = accepted[0] if accepted else None
+    better = next(
+        (
+            found
+            for found in matches
+            if found.installable and (chosen is None or _speed(found, requirement) > _speed(chosen, requirement))
+        ),
+        None,
+    )
+    return Decision(
+        requirement=requirement,
+        machine=hardware.name,
+        created=now or datetime.now(UTC),
+        matches=tuple(matches),
+        chosen=chosen,
+        best_if_installed=better,
+        why=_why(requirement, matches, accepted),
+    )
+
+
+class _Judge:
+    """Judges specs against one requirement on one machine."""
+
+    def __init__(
+        self,
+        requirement: Requirement,
+        hardware: HardwareProfile,
+        availability: Mapping[str, Availability],
+        measurements: Sequence[Measurement],
+        assume_installed: bool,
+    ) -> None:
+        self.requirement = requirement
+        self.hardware = hardware
+        self.availability = availability
+        self.assume_installed = assume_installed
+        self.by_kind: dict[DeviceKind, list[Device]] = {}
+        for device in hardware.devices:
+            self.by_kind.setdefault(device.kind, []).append(device)
+        self.broken = {
+            warning.probe.removeprefix(RUNTIME_PROBE): warning.message
+            for warning in hardware.warnings
+            if warning.probe.startswith(RUNTIME_PROBE)
+        }
+        measured: dict[tuple[str, str, str, str], list[Measurement]] = {}
+        for entry in measurements:
+            key = (entry.backend, entry.device, entry.version, entry.model_digest)
+            measured.setdefault(key, []).append(entry)
+        model = requirement.model
+        self.estimator = Estimator(requirement, model, hardware, measured) if model is not None else None
+
+    def matches(self, spec: BackendSpec) -> Iterable[Match]:
+        """The spec on every device it could use; on none, one refusal."""
+        of_spec = tuple(self._spec_reasons(spec))
+        found = False
+        for support in spec.devices:
+            for device in self.by_kind.get(support.kind, ()):
+                found = True
+                yield self._judge(spec, support, device, of_spec)
+        if not found:
+            kinds = ", ".join(support.kind.value for support in spec.devices)
+            reason = Reason(RefusalCode.NO_DEVICE, f"it runs on {kinds}; this machine has no such device")
+            yield Match(spec.name, "", "", (*of_spec, reason))
+
+    def _judge(self, spec: BackendSpec, support: DeviceSupport, device: Device, of_spec: tuple[Reason, ...]) -> Match:
+        reasons = [*of_spec, *self._device_reasons(spec, support, device)]
+        estimate: Estimate | None = None
+        if self.estimator is not None and not any(reason.code is RefusalCode.FORMAT for reason in reasons):
+            known = self.availability.get(spec.name)
+            estimate, fits = self.estimator.estimate(spec, device, support, known.version if known else None)
+            if not fits:
+                reasons.append(_memory_reason(estimate, device, self.estimator.model))
+        return Match(spec.name, device.id, device.name, tuple(reasons), estimate)
+
+    def _spec_reasons(self, spec: BackendSpec) -> Iterable[Reason]:
+        requirement, model = self.requirement, self.requirement.model
+        if requirement.backend is not None and spec.name != requirement.backend:
+            yield Reason(RefusalCode.OTHER_BACKEND_ASKED, f"the backend {requirement.backend} was asked for")
+        if not self.assume_installed:
+            yield from self._installation_reasons(spec)
+        if model is not None:
+            yield from _model_reasons(spec, model)
+            if model.context_length and requirement.wanted_context_length > model.context_length:
+                yield Reason(
+                    RefusalCode.CONTEXT_LENGTH,
+                    f"a context of {requirement.wanted_context_length} tokens is more than the {model.context_length} "
+                    "that the model was trained for",
+                    f"ask for at most {model.context_length}",
+                )
+        for feature in sorted(requirement.features - spec.features):
+            yield Reason(RefusalCode.FEATURE, f"it lacks the feature {feature.value}")
+        for name in sorted(requirement.sampling - spec.sampling - EMULATED):
+            yield Reason(RefusalCode.PARAMETER, f"it lacks the sampling parameter {name}")
+
+    def _installation_reasons(self, spec: BackendSpec) -> Iterable[Reason]:
+        known = self.availability.get(spec.name)
+        if known is not None and known.code is not None:
+            yield Reason(known.code, known.message, known.hint)
+        elif spec.name in self.broken:
+            yield Reason(
+                RefusalCode.NOT_LOADABLE,
+                f"its library does not load: {self.broken[spec.name]}",
+                f"install it anew: {spec.install}" if spec.install else None,
+            )
+
+    def _device_reasons(self, spec: BackendSpec, support: DeviceSupport, device: Device) -> Iterable[Reason]:
+        asked = self.requirement.device
+        if asked is not None and asked not in (device.id, device.kind.value):
+            yield Reason(RefusalCode.OTHER_DEVICE_ASKED, f"the device {asked} was asked for")
+        if device.software and not self.requirement.allow_software_devices:
+            yield Reason(
+                RefusalCode.SOFTWARE_DEVICE,
+                f"{device.name} is emulated on the CPU",
+                "allow it with allow_software_devices, for tests",
+            )
+        yield from _limits(support, device)
+        system = self.hardware.system
+        if support.systems and system.system not in support.systems:
+            yield Reason(
+                RefusalCode.SYSTEM,
+                f"{support.kind.value} needs {' or '.join(support.systems)}, this is {system.system}",
+            )
+        if support.machines and system.machine not in support.machines:
+            yield Reason(
+                RefusalCode.SYSTEM,
+                f"{support.kind.value} needs {' or '.join(support.machines)}, this is {system.machine}",
+            )
+        report = self.hardware.runtimes.get(spec.name)
+        if report is not None and support.kind not in report.device_kinds and not self.assume_installed:
+            yield Reason(
+                RefusalCode.BUILD_LACKS_DEVICE,
+                f"the installed build ({report.version}) cannot use {support.kind.value}",
+                support.install or (f"install a build that can: {spec.install}" if spec.install else None),
+            )
+
+
+def _model_reasons(spec: BackendSpec, model: ModelInfo) -> Iterable[Reason]:
+    if model.format not in spec.formats:
+        reads = ", ".join(sorted(spec.formats)) or "no model files"
+        yield Reason(RefusalCode.FORMAT, f"it reads {reads}; the model is {model.format.value}")
+    if spec.architectures and model.architecture not in spec.architectures:
+        yield Reason(
+            RefusalCode.ARCHITECTURE, f"it does not know the architecture {model.architecture or '(none named)'}"
+        )
+
+
+def _limits(support: DeviceSupport, device: Device) -> Iterable[Reason]:
+    least, found = support.min_compute_capability, device.compute_capability
+    if least is not None and found is not None and found < least:
+        yield Reason(
+            RefusalCode.COMPUTE_CAPABILITY,
+            f"{device.name} has compute capability {found[0]}.{found[1]}, it needs {least[0]}.{least[1]}",
+        )
+    if support.min_driver and device.driver and version_key(device.driver) < version_key(support.min_driver):
+        yield Reason(
+            RefusalCode.DRIVER,
+            f"the driver of {device.name} is {device.driver}, it needs {support.min_driver}",
+            f"update the driver to {support.min_driver} or newer",
+        )
+    if (
+        support.min_api_version
+        and device.api_version
+        and version_key(device.api_version) < version_key(support.min_api_version)
+    ):
+        yield Reason(
+            RefusalCode.API_VERSION,
+            f"{device.name} speaks {device.kind.value} {device.api_version}, it needs {support.min_api_version}",
+            "update the driver",
+        )
+
+
+def version_key(text: str) -> tuple[int, ...]:
+    """The numbers of a version, for comparison: "550.54.14" -> (550, 54, 14)."""
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
+def _memory_reason(estimate: Estimate, device: Device, model: ModelInfo) -> Reason:
+    more = estimate.total_bytes - estimate.available_bytes
+    smaller = "a smaller context_length" if estimate.kv_cache_bytes > more else "a smaller or more quantised model"
+    return Reason(
+        RefusalCode.MEMORY,
+        f"does not fit: {memory_sum(estimate)}; {device.name or device.id} has {size(estimate.available_bytes)} free",
+        f"{size(more)} are missing: take {smaller}",
+    )
+
+
+def _speed(found: Match, requirement: Requirement) -> float:
+    if found.estimate is None:
+        return 0.0
+    by_throughput = requirement.workload is Workload.THROUGHPUT
+    return found.estimate.throughput if by_throughput else found.estimate.tokens_per_second
+
+
+def _rank(found: Match, requirement: Requirement) -> tuple[int, float, str, str]:
+    group = 0 if found.accepted else 1 if found.installable else 2
+    return group, -_speed(found, requirement), found.backend, found.device
+
+
+def _why(requirement: Requirement, matches: Sequence[Match], accepted: Sequence[Match]) -> str:
+    what = requirement.model.reference if requirement.model else requirement.interface.value
+    if not accepted:
+        nearest = next((found for found in matches if not _asked_otherwise(found)), None)
+        if nearest is None:
+            return f"no backend can run {what} here"
+        where = f"{nearest.backend} on {nearest.device}" if nearest.device else nearest.backend
+        told = "; ".join(reason.message for reason in nearest.reasons)
+        return f"no backend can run {what} here; the nearest, {where}: {told}"
+    best = accepted[0]
+    why = f"{_place(best)} is the {'only one' if len(accepted) == 1 else 'fastest'} that can run {what}"
+    if best.estimate is not None:
+        why += f": {_told_speed(best.estimate, requirement)}"
+    if len(accepted) > 1 and best.estimate is not None:
+        second = _speed(accepted[1], requirement)
+        ratio = f", {_speed(best, requirement) / second:.1f} times {_place(accepted[1])}" if second else ""
+        why += ratio
+    return why
+
+
+def _place(found: Match) -> str:
+    return f"{found.backend} on {found.device}"
+
+
+def _told_speed(estimate: Estimate, requirement: Requirement) -> str:
+    if requirement.workload is Workload.THROUGHPUT:
+        return f"about {estimate.throughput:.0f} tokens/s over {estimate.streams} streams ({estimate.source})"
+    return f"about {estimate.tokens_per_second:.0f} tokens/s for one stream ({estimate.source})"
+
+
+def _asked_otherwise(found: Match) -> bool:
+    asked = (RefusalCode.OTHER_BACKEND_ASKED, RefusalCode.OTHER_DEVICE_ASKED)
+    return any(reason.code in asked for reason in found.reasons)

@@ -1,0 +1,74 @@
+"""A decision told to people, as plain lines with rich markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich.markup import escape
+
+from enginebay.matching.decision import Decision, Match
+from enginebay.matching.sums import arithmetic, size
+
+
+def explanation(
+    decision: Decision, *, verbose: bool = False, installs: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The lines: chosen, runner-up, what would win if installed, the refused with reasons and ways out.
+
+    Args:
+        verbose: tell the arithmetic of every match, and devices that only another choice excludes.
+        installs: install commands of backends that are not installed, by name.
+    """
+    requirement, model = decision.requirement, decision.requirement.model
+    if model is not None:
+        yield (
+            f"[bold]{escape(model.reference)}[/] · {model.format} {escape(model.quantization)} · {size(model.weight_bytes)} of"
+            f" weights · {requirement.wanted_context_length} tokens of context · {requirement.workload}"
+        )
+    yield f"{'[green]chosen[/]' if decision.chosen else '[red]nothing chosen[/]'}: {escape(decision.why)}"
+    if decision.chosen is not None:
+        yield from _details(decision.chosen)
+        if command := (installs or {}).get(decision.chosen.backend):
+            yield f"  [yellow]not installed here:[/] {escape(command)}"
+    if decision.runner_up is not None:
+        yield f"[bold]runner-up[/]: {_place(decision.runner_up)}, {_speeds(decision.runner_up)}"
+    if decision.best_if_installed is not None:
+        best = decision.best_if_installed
+        yield f"[yellow]would win if installed[/]: {_place(best)}, {_speeds(best)}"
+        yield from _reasons(best)
+    for failure in decision.failures:
+        yield f"[red]did not open[/]: {escape(failure)}"
+    others = [match for match in decision.matches if match not in (decision.chosen, decision.best_if_installed)]
+    for match in others:
+        if match.accepted:
+            if match != decision.runner_up:
+                yield f"[bold]also fits[/]: {_place(match)}, {_speeds(match)}"
+        else:
+            yield f"[red]refused[/]: {_place(match)}"
+            yield from _reasons(match)
+        if verbose:
+            yield from _details(match)
+
+
+def _details(match: Match) -> Iterator[str]:
+    if match.estimate is not None:
+        for line in arithmetic(match.estimate):
+            yield f"  [dim]{escape(line)}[/]"
+
+
+def _reasons(match: Match) -> Iterator[str]:
+    for reason in match.reasons:
+        yield f"  - {escape(reason.message)}" + (f" [dim]-> {escape(reason.hint)}[/]" if reason.hint else "")
+
+
+def _place(match: Match) -> str:
+    name = f" ({escape(match.device_name)})" if match.device_name else ""
+    return f"[bold]{match.backend}[/]" + (f" on {match.device}{name}" if match.device else "")
+
+
+def _speeds(match: Match) -> str:
+    if match.estimate is None:
+        return "no estimate"
+    one, many = match.estimate.tokens_per_second, match.estimate.throughput
+    together = f", {many:.0f} over {match.estimate.streams} streams" if match.estimate.streams > 1 else ""
+    return f"about {one:.0f} tokens/s for one stream{together} ({match.estimate.source})"
