@@ -96,6 +96,11 @@ BROKEN = (
     ),
     Broken("odd_name", _names("Odd Name"), ("bad spec", "field name", "'Odd Name' is no backend name")),
     Broken("reserved_name", _names("auto"), ("bad spec", "'auto' is reserved")),
+    Broken(
+        "bad_at_import",
+        _SPEC_HEAD + "\nSPEC = BackendSpec(name='x', interface=Interface.TUNER)",
+        ("bad spec: BackendSpec: field devices", "enginebay_bad_at_import.py:11"),
+    ),
     Broken("endless_list", _gives("while True:\n    yield None"), ("more than 1000 backends",)),
     Broken("missing_factory", _names("nothing", "{module}_engine:open"), ("missing factory", "'nothing'", "_engine")),
     Broken("hook_raises", _gives("raise KeyError('gone')"), ("the hook backends raises KeyError: 'gone'",)),

@@ -23,7 +23,7 @@ from enginebay.plugins.guard import Outcome, call_guarded, in_guarded_call
 from enginebay.plugins.journal import Journal, death_of_import
 from enginebay.plugins.locate import locate
 from enginebay.plugins.memory import Memory, Notes
-from enginebay.plugins.quarantine import Quarantine, clean, describe, import_failed, way_out
+from enginebay.plugins.quarantine import Quarantine, bad_spec, clean, describe, import_failed, way_out
 from enginebay.plugins.records import PluginRecord, PluginState
 from enginebay.plugins.registry import LoadedPlugin, Plugins
 from enginebay.spec import API_VERSION, BackendSpec, Interface
@@ -180,7 +180,7 @@ class _Loader:
         try:
             loaded = self._load(draft, module)
         except Quarantine as verdict:
-            hint = verdict.hint or way_out(found.distribution)
+            hint = verdict.hint or way_out(found.distribution, found.name)
             self._records.append(draft.record(PluginState.QUARANTINED, verdict.reason, hint, ()))
             return
         self._loaded.append(loaded)
@@ -278,7 +278,7 @@ class _Loader:
         if isinstance(outcome.error, Quarantine):
             raise outcome.error
         if isinstance(outcome.error, ValidationError):
-            raise Quarantine(f"bad spec: {describe(outcome.error)}")
+            raise Quarantine(bad_spec(outcome.error))
         if outcome.error is not None:
             raise Quarantine(f"the hook backends raises {describe(outcome.error)}")
         return tuple(_checked(item) for item in outcome.result)
@@ -359,7 +359,7 @@ def _checked(item: object) -> BackendSpec:
     try:
         return BackendSpec.model_validate(dict(item.__dict__))
     except ValidationError as error:
-        raise Quarantine(f"bad spec: {describe(error)}") from error
+        raise Quarantine(bad_spec(error)) from error
 
 
 def _check_import_string(spec: BackendSpec, role: str, found: Found) -> None:

@@ -27,8 +27,6 @@ def clean(text: object, limit: int = 400) -> str:
 def describe(error: BaseException) -> str:
     """Type, message and place of an exception, whatever its `__str__` does."""
     kind = type(error).__name__
-    if isinstance(error, ValidationError):
-        return f"{kind}: {_first_of(error)}"
     try:
         message = clean(error)
     except Exception:  # noqa: BLE001 - a stranger's __str__
@@ -37,34 +35,35 @@ def describe(error: BaseException) -> str:
     return f"{kind}: {message}{place}" if message else f"{kind}{place}"
 
 
-def _first_of(error: ValidationError) -> str:
+def bad_spec(error: ValidationError) -> str:
+    """The first thing that is wrong with a spec, its field named."""
     first, *more = error.errors(include_url=False, include_context=False)
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
     rest = f" (and {len(more)} more)" if more else ""
-    return clean(f"{error.title}: field {where}: {first['msg']}, got {first.get('input')!r}") + rest
+    what = clean(f"{error.title}: field {where}: {first['msg']}, got {first.get('input')!r}")
+    return f"bad spec: {what}{rest}{_place(error.__traceback__)}"
 
 
 def _place(trace: TracebackType | None) -> str:
     place = ""
     while trace is not None:
         code = trace.tb_frame.f_code
-        if not code.co_filename.startswith("<") and not _is_ours(code.co_filename):
+        if not code.co_filename.startswith("<") and not _is_passage(code.co_filename):
             place = f" ({'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno})"
         trace = trace.tb_next
     return place
 
 
-def _is_ours(filename: str) -> bool:
-    """The loader itself and importlib, which every traceback passes through."""
-    path = Path(filename)
-    return path.parent == Path(__file__).parent or path.parent.name == "importlib"
+def _is_passage(filename: str) -> bool:
+    """The loader itself, importlib and pydantic: frames that every such traceback passes through."""
+    folder = Path(filename).parent
+    return folder == Path(__file__).parent or folder.name in ("importlib", "pydantic")
 
 
-def way_out(distribution: str) -> str:
+def way_out(distribution: str, plugin: str) -> str:
     """What always helps."""
-    if not distribution:
-        return "reinstall the distribution, or remove its folder from sys.path"
-    return f"upgrade it (pip install --upgrade {distribution}), remove it, or leave it out of ENGINEBAY_PLUGINS"
+    off = f'switch it off: deny = ["{plugin}"] under [plugins] in the configuration'
+    return f"upgrade it (pip install --upgrade {distribution}), uninstall it, or {off}" if distribution else off
 
 
 def import_failed(error: BaseException, module: str, distribution: str) -> Quarantine:
@@ -80,6 +79,8 @@ def import_failed(error: BaseException, module: str, distribution: str) -> Quara
             f"a dependency is missing: {describe(error)}",
             f"install what it needs: pip install --upgrade {distribution} (it must bring {error.name!r})",
         )
+    if isinstance(error, ValidationError):
+        return Quarantine(bad_spec(error))
     if isinstance(error, SyntaxError):
         python = ".".join(map(str, sys.version_info[:2]))
         return Quarantine(f"raises at import: {describe(error)}", f"it may be made for another Python than {python}")

@@ -176,7 +176,8 @@ class Plugins:
 
     def _resolve(self, spec: BackendSpec, target: str) -> object:
         module_name, _, attribute = target.partition(":")
-        hint = way_out(self._plugin_of(spec).distribution)
+        plugin = self._plugin_of(spec)
+        hint = way_out(plugin.distribution, plugin.name)
         try:
             module = import_module(module_name)
         except (Exception, SystemExit) as error:
