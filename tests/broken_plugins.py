@@ -94,12 +94,22 @@ BROKEN = (
         _gives("return [BackendSpec.model_construct(name='x', interface=Interface.TUNER, devices='many')]"),
         ("bad spec", "field devices"),
     ),
+    Broken(
+        "twins",
+        _gives("return [BackendSpec(name='twin', interface=Interface.TUNER, devices=CPU)] * 2"),
+        ("declares the tuner backend 'twin' twice",),
+    ),
+    Broken(
+        "loads_plugins",
+        "from enginebay.plugins import load_plugins\nload_plugins()\napi_version = 1",
+        ("raises at import: PluginError: a plugin may not load or ask plugins",),
+    ),
     Broken("odd_name", _names("Odd Name"), ("bad spec", "field name", "'Odd Name' is no backend name")),
     Broken("reserved_name", _names("auto"), ("bad spec", "'auto' is reserved")),
     Broken(
         "bad_at_import",
         _SPEC_HEAD + "\nSPEC = BackendSpec(name='x', interface=Interface.TUNER)",
-        ("bad spec: BackendSpec: field devices", "enginebay_bad_at_import.py:11"),
+        ("bad spec: BackendSpec: field devices", "enginebay_bad_at_import.py:10"),
     ),
     Broken("endless_list", _gives("while True:\n    yield None"), ("more than 1000 backends",)),
     Broken("missing_factory", _names("nothing", "{module}_engine:open"), ("missing factory", "'nothing'", "_engine")),

@@ -154,3 +154,15 @@ def test_real_interrupt_passes(tmp_path: Path) -> None:
     )
     done = run_python(tmp_path, "-c", interrupt)
     assert done.stdout == "interrupted\n", done.stderr
+
+
+def test_broken_finder_of_a_stranger_costs_nothing(tmp_path: Path) -> None:
+    install(tmp_path, "healthy")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, *_): return None\n"
+        "    def find_distributions(self, *_): raise RuntimeError('broken finder')\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    assert by_name(load(tmp_path))["healthy"]["state"] == "ok"

@@ -340,11 +340,3 @@ def test_specs_of_another_registry_are_refused(make: Make) -> None:
     plugins = loaded(make("a", spec("one")))
     with pytest.raises(UnknownBackendError):
         plugins.availability(spec("two"))
-
-
-def test_loading_within_loading_is_refused() -> None:
-    from enginebay.plugins import load_plugins
-    from enginebay.plugins.guard import call_guarded
-
-    outcome = call_guarded(load_plugins, 5.0)
-    assert isinstance(outcome.error, PluginError)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
+from enginebay.errors import PluginError
 from enginebay.plugins.stdout import Router, Sink
 
 T = TypeVar("T")
@@ -65,17 +66,20 @@ class _Worker(threading.Thread, Generic[T]):
             self._router.release()
 
 
-def in_guarded_call() -> bool:
-    """Whether the calling thread runs a plugin's code right now."""
-    return isinstance(threading.current_thread(), _Worker)
-
-
 def call_guarded(function: Callable[[], T], limit: float) -> Outcome[T]:
     """Run `function` in a thread of its own for at most `limit` seconds.
 
     A thread that runs past the limit is asked to stop by an exception; one that sleeps in native code stays behind as
     a daemon, its output still diverted. A real Ctrl-C ends the wait and passes.
+
+    Raises:
+        PluginError: the calling thread is itself in a guarded call.
     """
+    if isinstance(threading.current_thread(), _Worker):
+        raise PluginError(
+            "a plugin may not load or ask plugins while it is being loaded or asked itself",
+            hint="do it when one of its commands or engines runs",
+        )
     outcome: Outcome[T] = Outcome()
     sink = Sink()
     with _PROCESS:

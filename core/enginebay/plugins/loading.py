@@ -16,10 +16,9 @@ import pluggy
 from pydantic import ValidationError
 
 from enginebay import hookspecs
-from enginebay.errors import PluginError
 from enginebay.plugins.availability import judge
 from enginebay.plugins.discovery import Found, discover
-from enginebay.plugins.guard import Outcome, call_guarded, in_guarded_call
+from enginebay.plugins.guard import Outcome, call_guarded
 from enginebay.plugins.journal import Journal, death_of_import
 from enginebay.plugins.locate import locate
 from enginebay.plugins.memory import Memory, Notes
@@ -51,11 +50,9 @@ def load_plugins(
         import_limit: seconds that one plugin's import, and each of its hooks, may take.
 
     Raises:
-        PluginError: called by a plugin while it is being loaded. A plugin's own faults never raise: they are in
-            `Plugins.records`.
+        PluginError: called by a plugin while it is being loaded or asked. A plugin's own faults never raise: they are
+            in `Plugins.records`.
     """
-    if in_guarded_call():
-        raise PluginError("a plugin may not load plugins while it is being loaded", hint="do it when a hook is called")
     switches = _Switches.of(allow, deny)
     found = discover()
     loader = _Loader(switches, import_limit, Memory())
@@ -195,6 +192,7 @@ class _Loader:
         hooks = self._register(found, module)
         try:
             specs = self._specs(draft, hooks, key)
+            _check_for_twins(specs)
             for spec in specs:
                 self._check_spec(spec, found)
         except Quarantine:
@@ -360,6 +358,14 @@ def _checked(item: object) -> BackendSpec:
         return BackendSpec.model_validate(dict(item.__dict__))
     except ValidationError as error:
         raise Quarantine(bad_spec(error)) from error
+
+
+def _check_for_twins(specs: Sequence[BackendSpec]) -> None:
+    seen: set[tuple[Interface, str]] = set()
+    for spec in specs:
+        if (spec.interface, spec.name) in seen:
+            raise Quarantine(f"bad spec: it declares the {spec.interface} backend {spec.name!r} twice")
+        seen.add((spec.interface, spec.name))
 
 
 def _check_import_string(spec: BackendSpec, role: str, found: Found) -> None:
