@@ -145,7 +145,7 @@ def _inspected(targets: tuple[str | None, ...]) -> dict[str, Any] | str:
     try:
         found: dict[str, Any] = run_isolated(target, *targets, timeout=CHECK_SECONDS)
     except EnginebayError as error:
-        return error.message
+        return f"importing it in a child process: {error.message.removeprefix(target).strip()}"
     return found
 
 

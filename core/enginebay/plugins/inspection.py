@@ -1,7 +1,8 @@
-"""What of a backend can be told only by importing its library; runs in a child process."""
+"""What can be told only by importing; these functions run in a child process."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +27,13 @@ def inspect_backend(factory: str | None, options: str | None, check: str | None)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - told to a person
             problems.append(f"{role} {target}: {describe(error)}")
     return {"report": report, "problems": problems}
+
+
+def try_import(module: str) -> bool:
+    """Import a module, whatever it raises: to return at all is the answer."""
+    with suppress(BaseException):
+        import_module(module)
+    return True
 
 
 def _resolve(target: str) -> Any:

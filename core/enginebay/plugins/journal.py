@@ -5,22 +5,10 @@ An import can end the whole process (a crash in native code, `os._exit`), and th
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-_TRIAL = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-try:
-    __import__(sys.argv[2])
-except BaseException:
-    pass
-sys.stderr.write(sys.argv[3])
-"""
-_SURVIVED = "enginebay-import-survived"
+from enginebay.errors import HardwareError
 
 
 class Journal:
@@ -84,17 +72,17 @@ def _remove(path: Path) -> None:
 
 
 def death_of_import(module: str, limit: float) -> str | None:
-    """Import a suspect in a child process and say how the child died, or None when it survived.
+    """Import a suspect in a child process and say how the child ended, or None when it survived.
 
     The suspect may be innocent: somebody may have killed the process that was importing it.
     """
-    if not sys.executable:
-        return None
-    command = [sys.executable, "-c", _TRIAL, json.dumps(sys.path), module, _SURVIVED]
+    from enginebay.hardware.isolate import run_isolated
+    from enginebay.plugins.inspection import try_import
+
+    target = f"{try_import.__module__}:{try_import.__name__}"
     try:
-        child = subprocess.run(command, capture_output=True, timeout=limit + 1, stdin=subprocess.DEVNULL, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if child.stderr.endswith(_SURVIVED.encode()):
-        return None
-    return f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
+        run_isolated(target, module, timeout=limit + 1)
+    except HardwareError as error:
+        unknown = isinstance(error.__cause__, OSError)  # no child process could be started
+        return None if unknown else error.message.removeprefix(f"{target} ")
+    return None
