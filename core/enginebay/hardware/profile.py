@@ -12,6 +12,9 @@ from enginebay.spec import DeviceKind, FrozenModel, RuntimeReport
 
 SCHEMA_VERSION = 1
 
+RUNTIME_PROBE = "runtime "
+"""Prefix of the probe's name in a warning about a backend's library that did not load."""
+
 
 class SystemInfo(FrozenModel):
     """Operating system and interpreter, as `platform` prints them."""

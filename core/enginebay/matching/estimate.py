@@ -5,8 +5,8 @@ token of each stream's context), plus the backend's fixed overhead, plus a works
 (512 x vocabulary x 4 bytes, which is what llama.cpp reports as its compute buffer).
 
 Speed is the roofline (Williams, Waterman, Patterson 2009) of one decoding step over a batch of b streams, as Pope et
-al. 2022 (arXiv:2211.05102) lay it out: the step reads every active weight once and computes 2 FLOP per active weight and
-stream, whichever takes longer, and reads each stream's own KV cache, taken as half full:
+al. 2022 (arXiv:2211.05102) lay it out: the step reads every active weight once and computes 2 FLOP per active weight
+and stream, whichever takes longer, and reads each stream's own KV cache, taken as half full:
 
     step(b) = max(weights / bandwidth, 2 x parameters x b / compute) + b x cache / bandwidth + overhead
     one stream: 1 / step(1)        all together: b / step(b)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from enginebay.hardware.profile import Device, HardwareProfile
+from enginebay.hardware.profile import RUNTIME_PROBE, Device, HardwareProfile
 from enginebay.matching.decision import (
     Availability,
     Decision,
@@ -22,9 +22,6 @@ from enginebay.matching.sums import memory_sum, size
 from enginebay.models.info import ModelInfo
 from enginebay.sampling.plan import EMULATED
 from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport
-
-RUNTIME_PROBE = "runtime "
-"""Prefix of the probe's name in a warning about a backend's library that did not load."""
 
 
 def match(

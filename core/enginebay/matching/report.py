@@ -21,10 +21,9 @@ def explanation(
     """
     requirement, model = decision.requirement, decision.requirement.model
     if model is not None:
-        yield (
-            f"[bold]{escape(model.reference)}[/] · {model.format} {escape(model.quantization)} · {size(model.weight_bytes)} of"
-            f" weights · {requirement.wanted_context_length} tokens of context · {requirement.workload}"
-        )
+        kind = escape(f"{model.format} {model.quantization}".strip())
+        yield f"[bold]{escape(model.reference)}[/] · {kind} · {size(model.weight_bytes)} of weights"
+        yield f"for {requirement.workload}, {requirement.wanted_context_length} tokens of context"
     yield f"{'[green]chosen[/]' if decision.chosen else '[red]nothing chosen[/]'}: {escape(decision.why)}"
     if decision.chosen is not None:
         yield from _details(decision.chosen)

@@ -95,7 +95,7 @@ def _hub_url(reference: HubReference, name: str) -> str:
 
 
 def _hub_files(reference: HubReference) -> list[RemoteFile]:
-    """The files a reference without catalogue entry means: its `file`, a glob, else the weights and their companions."""
+    """The files a reference without catalogue entry means: its `file`, a glob, else weights and their companions."""
     import httpx
 
     url = f"{_endpoint()}/api/models/{reference.repository}/tree/{reference.revision}?recursive=1"

