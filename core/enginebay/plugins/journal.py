@@ -6,6 +6,7 @@ An import can end the whole process (a crash in native code, `os._exit`), and th
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
 
 from enginebay.errors import HardwareError
@@ -20,21 +21,27 @@ class Journal:
 
     def __init__(self, stem: Path) -> None:
         self._path = stem.with_name(f"{stem.name}.importing.{os.getpid()}")
+        self._file: FileIO | None = None
         self.suspects = frozenset(_taken_over(stem))
 
     def begin(self, fingerprint: str) -> None:
         """This plugin's import begins now."""
         try:
-            self._path.write_text(fingerprint, encoding="utf-8")
-        except FileNotFoundError:
-            if _made(self._path.parent):
-                self.begin(fingerprint)
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("wb", buffering=0)
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(fingerprint.encode("utf-8", "replace"))
         except OSError:
             return
 
     def close(self) -> None:
         """No import is under way any more."""
-        _remove(self._path)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            _remove(self._path)
 
 
 def _taken_over(stem: Path) -> list[str]:
@@ -48,14 +55,6 @@ def _taken_over(stem: Path) -> list[str]:
         except (OSError, ValueError):
             continue
     return left
-
-
-def _made(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True)
-    except OSError:
-        return False
-    return True
 
 
 def _runs(process: int) -> bool:
