@@ -86,7 +86,7 @@ def test_name_of_a_quarantined_plugin_is_answered_with_its_reason(make: Make) ->
     [
         ({}, None, "", None),
         ({"requires": ("pluggy>=1",), "install": "get pluggy"}, None, "", None),
-        ({"factory": None}, RefusalCode.NO_ENGINE, "declared ahead of its engine", "upgrade the plugin"),
+        ({"factory": None}, RefusalCode.NO_ENGINE, "this release has no engine for it yet", "a later release"),
         (
             {"requires": ("no-such-thing>=2",), "install": "get it"},
             RefusalCode.NOT_INSTALLED,
@@ -138,7 +138,7 @@ def test_factory_and_options_are_resolved(make: Make) -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "words"),
     [
-        ({"factory": None}, BackendUnavailableError, "declared ahead of its engine"),
+        ({"factory": None}, BackendUnavailableError, "no engine for it yet"),
         ({"requires": ("no-such-thing",), "install": "get it"}, BackendUnavailableError, "get it"),
         ({"factory": "made_engine:gone"}, PluginError, "'made_engine' has no 'gone'"),
         ({"factory": "made_engine:not_callable"}, PluginError, "cannot be called"),

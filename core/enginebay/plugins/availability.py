@@ -20,8 +20,8 @@ def judge(spec: BackendSpec, own_version: str) -> Availability:
     if spec.factory is None:
         return Availability(
             code=RefusalCode.NO_ENGINE,
-            message=f"{spec.name} is declared ahead of its engine: this release has none yet",
-            hint="upgrade the plugin when a release brings it",
+            message="this release has no engine for it yet",
+            hint="a later release of its plugin brings it",
         )
     needed = [need for need in map(Requirement, spec.requires) if need.marker is None or need.marker.evaluate()]
     versions = {need.name: _installed(need.name) for need in needed}
