@@ -178,6 +178,23 @@ def _of(spec: BackendSpec, level: Level, text: str, hint: str | None = None) -> 
     return Finding(topic=f"{spec.interface} backends", level=level, text=f"{spec.name}: {text}", hint=hint)
 
 
+def look_at_hardware(plugins: Plugins) -> Iterator[Finding]:
+    """What the probe sees, read anew; what hung, crashed or was refused is a note."""
+    from enginebay.hardware.probe import probe
+
+    try:
+        profile = probe(refresh=True, device_hooks=plugins.probe_modules())
+    except EnginebayError as error:
+        yield Finding(topic="hardware", level=Level.PROBLEM, text=error.message, hint=error.hint)
+        return
+    for device in profile.devices:
+        kind = ", emulated on the CPU" if device.software else ""
+        room = f"{format_bytes(device.memory_available)} free of {format_bytes(device.memory_total)}"
+        yield Finding(topic="hardware", level=Level.OK, text=f"{device.id}: {device.name}{kind}, {room}")
+    for warning in profile.warnings:
+        yield Finding(topic="hardware", level=Level.NOTE, text=f"{warning.probe}: {warning.message}")
+
+
 def look_at_folders() -> Iterator[Finding]:
     """Whether the folders can be written, and how much room is left."""
     for label, folder, variable in (

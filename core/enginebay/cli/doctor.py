@@ -23,7 +23,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check this installation: Python, configuration, plugins, backends, folders.
+    """Check this installation: Python, configuration, plugins, backends, hardware, folders.
 
     The library of each installed backend is imported in a child process. Ends with exit code 1 when there is
     something that a person should act on.
@@ -49,6 +49,8 @@ def _examine(refresh: bool) -> list[Finding]:
         plugins = configured_plugins()
         findings += _checkup.look_at_plugins(plugins)
         findings += _checkup.look_at_backends(plugins, lambda name: status.update(f"importing the library of {name} …"))
+        status.update("probing the hardware …")
+        findings += _checkup.look_at_hardware(plugins)
     return [*findings, *_checkup.look_at_folders()]
 
 

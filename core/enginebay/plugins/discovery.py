@@ -70,11 +70,14 @@ def _entries_of(distribution: Distribution) -> list[Found]:
         return []
     if not text or GROUP not in text:
         return []
-    lines = list(_lines_of_group(text))
-    if not lines:
+    if not any(_lines_of_group(text)):
         return []
-    name, version, problem = _identity(distribution)
-    return [_entry(line, name, version, problem) for line in lines]
+    return entries_in(text, *_identity(distribution))
+
+
+def entries_in(text: str, distribution: str, version: str, problem: str | None) -> list[Found]:
+    """The entries of our group in the text of an entry_points.txt; `problem` is what is wrong with all of them."""
+    return [_entry(line, distribution, version, problem) for line in _lines_of_group(text)]
 
 
 def _lines_of_group(text: str) -> Iterator[str]:
