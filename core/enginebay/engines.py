@@ -139,12 +139,16 @@ class EnginePool:
             engine = plugins.factory(spec)(request)
             if not isinstance(engine, Generator):
                 raise TypeError(f"the factory returned {type(engine).__name__}, not a Generator")
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a factory that calls sys.exit must not end the application
             message = error.message if isinstance(error, EnginebayError) else f"{type(error).__name__}: {error}"
             event = EngineEvent(spec.name, match.device, model, time.perf_counter() - started, message)
             plugins.notify("engine_opened", event=event)
+            if isinstance(error, OptionError):
+                raise
             plugins.record_failure(spec, message)
-            if isinstance(error, EngineOpenError | OptionError):
+            if isinstance(error, EngineOpenError):
                 raise
             raise EngineOpenError(
                 f"backend {spec.name!r} did not open {model!r} on {match.device}: {message}",

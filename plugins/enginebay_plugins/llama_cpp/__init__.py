@@ -1,1 +1,146 @@
-"""llama.cpp as two backends; see the specs."""
+"""llama.cpp as two backends: through llama-cpp-python, and as its own server in process (xllamacpp)."""
+
+from collections.abc import Iterable
+
+from enginebay import BackendSpec, Concurrency, DeviceKind, DeviceSupport, Feature, Interface, ModelFormat, hookimpl
+
+api_version = 1
+
+_FEATURES = frozenset(
+    {
+        Feature.STREAMING,
+        Feature.CHAT_TEMPLATE,
+        Feature.LOGPROBS,
+        Feature.CHOICES,
+        Feature.JSON_SCHEMA,
+        Feature.GRAMMAR,
+        Feature.LORA,
+        Feature.PARTIAL_OFFLOAD,
+        Feature.PREFIX_CACHE,
+    }
+)
+
+# What llama.cpp's server honours with enginebay's meaning. Its presence and frequency penalties also count the
+# prompt, so they are not among them.
+_SERVER_SAMPLING = frozenset(
+    {
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "repetition_penalty",
+        "logit_bias",
+        "seed",
+        "max_tokens",
+        "logprobs",
+    }
+)
+
+
+def _devices(cpu: DeviceSupport, builds: dict[DeviceKind, str]) -> tuple[DeviceSupport, ...]:
+    """The device kinds that llama.cpp has; GPUs decode alike in both backends, but are installed otherwise."""
+    return (
+        cpu,
+        DeviceSupport(
+            kind=DeviceKind.METAL,
+            efficiency=0.75,
+            compute_efficiency=0.4,
+            step_overhead=5e-4,
+            systems=("Darwin",),
+            machines=("arm64",),
+            install=builds[DeviceKind.METAL],
+        ),
+        DeviceSupport(
+            kind=DeviceKind.CUDA,
+            efficiency=0.75,
+            compute_efficiency=0.25,
+            step_overhead=5e-4,
+            overhead_bytes=512 << 20,
+            min_compute_capability=(5, 0),
+            min_driver="525.60.13",
+            install=builds[DeviceKind.CUDA],
+        ),
+        DeviceSupport(
+            kind=DeviceKind.ROCM,
+            efficiency=0.6,
+            compute_efficiency=0.2,
+            step_overhead=1e-3,
+            overhead_bytes=512 << 20,
+            systems=("Linux", "Windows"),
+            install=builds[DeviceKind.ROCM],
+        ),
+        DeviceSupport(
+            kind=DeviceKind.VULKAN,
+            efficiency=0.6,
+            compute_efficiency=0.2,
+            step_overhead=1e-3,
+            overhead_bytes=384 << 20,
+            min_api_version="1.2",
+            install=builds[DeviceKind.VULKAN],
+        ),
+    )
+
+
+def _compiled(flag: str) -> str:
+    return f"CMAKE_ARGS=-DGGML_{flag}=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
+
+
+def _wheel(build: str) -> str:
+    """The project's own wheels, on its own site."""
+    return f"pip install xllamacpp --force-reinstall --index-url https://xorbitsai.github.io/xllamacpp/whl/{build}"
+
+
+LLAMA_CPP = BackendSpec(
+    name="llama_cpp",
+    interface=Interface.GENERATOR,
+    summary="llama.cpp through llama-cpp-python, compiled on this machine; one call at a time",
+    factory="enginebay_plugins.llama_cpp.llama_cpp_engine:open_engine",
+    check="enginebay_plugins.llama_cpp.checks:check_llama_cpp",
+    requires=("llama-cpp-python>=0.3.30,<0.4",),
+    install="pip install 'enginebay[llama-cpp]'",
+    devices=_devices(
+        DeviceSupport(kind=DeviceKind.CPU, efficiency=0.55, compute_efficiency=0.3, step_overhead=5e-4),
+        {
+            DeviceKind.METAL: _compiled("METAL"),
+            DeviceKind.CUDA: _compiled("CUDA"),
+            DeviceKind.ROCM: _compiled("HIP"),
+            DeviceKind.VULKAN: _compiled("VULKAN"),
+        },
+    ),
+    formats=frozenset({ModelFormat.GGUF}),
+    features=_FEATURES,
+    sampling=_SERVER_SAMPLING | {"presence_penalty", "frequency_penalty"},
+    concurrency=Concurrency.SERIAL,
+    options="enginebay_plugins.llama_cpp.options:LlamaCppOptions",
+)
+
+XLLAMACPP = BackendSpec(
+    name="xllamacpp",
+    interface=Interface.GENERATOR,
+    summary="llama.cpp's own server in process, prebuilt; continuous batching",
+    factory="enginebay_plugins.llama_cpp.xllamacpp_engine:open_engine",
+    check="enginebay_plugins.llama_cpp.checks:check_xllamacpp",
+    requires=("xllamacpp>=2026.10",),
+    install="pip install 'enginebay[xllamacpp]'",
+    devices=_devices(
+        DeviceSupport(kind=DeviceKind.CPU, efficiency=0.6, compute_efficiency=0.3, step_overhead=3e-4),
+        {
+            DeviceKind.METAL: "pip install --force-reinstall xllamacpp",
+            DeviceKind.CUDA: _wheel("cu128"),
+            DeviceKind.ROCM: _wheel("rocm-6.4.1"),
+            DeviceKind.VULKAN: _wheel("vulkan"),
+        },
+    ),
+    formats=frozenset({ModelFormat.GGUF}),
+    features=_FEATURES | {Feature.CONTINUOUS_BATCHING},
+    sampling=_SERVER_SAMPLING,
+    concurrency=Concurrency.CONTINUOUS_BATCHING,
+    max_streams=64,
+    options="enginebay_plugins.llama_cpp.options:XllamacppOptions",
+)
+
+
+@hookimpl
+def backends() -> Iterable[BackendSpec]:
+    """The two backends."""
+    return [LLAMA_CPP, XLLAMACPP]

@@ -1,0 +1,61 @@
+"""Options of the two llama.cpp backends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CacheType = Literal["f16", "bf16", "q8_0", "q5_1", "q4_1", "q4_0", "f32"]
+
+
+class LoraAdapter(BaseModel):
+    """A LoRA adapter in GGUF; `scale` 0 switches it off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    scale: float = 1.0
+
+
+class LlamaCppOptions(BaseModel):
+    """Options of both backends.
+
+    Attributes:
+        threads: threads that decode; None takes the usable cores, rounded down.
+        batch_threads: threads that read prompts; None takes `threads`.
+        batch_size: tokens of a prompt read in one piece.
+        device_layers: layers on the device, in place of the number computed from memory.
+        cache_type_k, cache_type_v: types of the KV cache; a quantised V needs flash attention.
+        flash_attention: "auto" lets llama.cpp decide.
+        mmap: map the file in place of reading it.
+        mlock: keep the weights from being swapped out.
+        lora: adapters, applied together.
+        rope_freq_base, rope_freq_scale: 0 takes the model's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int | None = Field(default=None, ge=1)
+    batch_threads: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=512, ge=1)
+    device_layers: int | None = Field(default=None, ge=0)
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    mmap: bool = True
+    mlock: bool = False
+    lora: tuple[LoraAdapter, ...] = ()
+    rope_freq_base: float = Field(default=0.0, ge=0)
+    rope_freq_scale: float = Field(default=0.0, ge=0)
+
+
+class XllamacppOptions(LlamaCppOptions):
+    """Options of the server in process.
+
+    Attributes:
+        prompt_cache_mib: main memory for KV caches of earlier prompts, beside the slots' own; 0 keeps none.
+    """
+
+    prompt_cache_mib: int = Field(default=0, ge=0)

@@ -1,0 +1,300 @@
+"""llama.cpp's own server in process: continuous batching, one slot for each stream."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+import xllamacpp
+
+from enginebay import Chunk, FinishReason, GenerationRequest, Generator, OpenRequest, TokenLogprob, Usage
+from enginebay.errors import (
+    ContextLengthError,
+    EngineClosedError,
+    EngineOpenError,
+    GenerationError,
+    InvalidParameterError,
+)
+from enginebay_plugins.llama_cpp.grammars import constraint_grammar
+from enginebay_plugins.llama_cpp.opening import (
+    check_adapters,
+    device_index,
+    device_layers,
+    model_path,
+    options_of,
+    threads,
+)
+from enginebay_plugins.llama_cpp.options import XllamacppOptions
+
+SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+"""In enginebay's order; logit bias and grammar come before them by themselves."""
+
+_SLOT_STEP = 256
+"""llama.cpp rounds a slot's context up to a multiple of this."""
+_FINISH = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_FLASH = {
+    "auto": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+_RANDOM_SEED = 0xFFFFFFFF
+"""llama.cpp draws a seed for this one."""
+
+
+def open_engine(request: OpenRequest) -> Generator:
+    """Open the server on a model.
+
+    Raises:
+        EngineOpenError: the server refuses the model, an adapter, or the parameters.
+    """
+    options = options_of(request, XllamacppOptions)
+    check_adapters(options.lora)
+    key = secrets.token_urlsafe(24)
+    params = _params(request, options, key)
+    try:
+        server = xllamacpp.Server(params)
+    except Exception as error:
+        raise EngineOpenError(
+            f"llama.cpp did not open {model_path(request)}: {error}",
+            value=str(request.model.path),
+            hint="verify the file (enginebay models verify), or ask for less context",
+        ) from error
+    return XllamacppGenerator(server, key, _slot_context(request), request.streams)
+
+
+def _slot_context(request: OpenRequest) -> int:
+    return -(-request.context_length // _SLOT_STEP) * _SLOT_STEP
+
+
+def _params(request: OpenRequest, options: XllamacppOptions, key: str) -> xllamacpp.CommonParams:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model_path(request))
+    # The context is shared out: each slot gets n_ctx / n_parallel.
+    params.n_parallel = request.streams
+    params.n_ctx = _slot_context(request) * request.streams
+    params.ctx_shift = False
+    params.cpuparams.n_threads, params.cpuparams_batch.n_threads = threads(request, options)
+    params.n_batch = max(options.batch_size, request.streams)
+    params.n_ubatch = options.batch_size
+    params.n_gpu_layers = device_layers(request, options)
+    params.main_gpu = device_index(request)
+    params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE
+    params.fit_params = False
+    params.flash_attn_type = _FLASH[options.flash_attention]
+    params.cache_type_k = _cache_type(options.cache_type_k)
+    params.cache_type_v = _cache_type(options.cache_type_v)
+    params.load_mode = _load_mode(options)
+    params.cache_ram_mib = options.prompt_cache_mib
+    params.rope_freq_base, params.rope_freq_scale = options.rope_freq_base, options.rope_freq_scale
+    adapters = []
+    for adapter in options.lora:
+        info = xllamacpp.CommonAdapterLoraInfo()
+        info.path, info.scale = str(adapter.path.expanduser()), adapter.scale
+        adapters.append(info)
+    params.lora_adapters = adapters
+    # It listens whether wanted or not: on loopback, on a free port, behind a key that nobody else knows.
+    params.port = 0
+    params.api_keys = [key]
+    params.n_threads_http = 2
+    params.endpoint_slots = params.ui = False
+    params.verbosity = -1
+    return params
+
+
+def _cache_type(name: str) -> Any:
+    return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{name.upper()}")
+
+
+def _load_mode(options: XllamacppOptions) -> Any:
+    name = {(True, True): "MMAP_MLOCK", (True, False): "MMAP", (False, True): "MLOCK", (False, False): "NONE"}
+    return getattr(xllamacpp.llama_load_mode, f"LLAMA_LOAD_MODE_{name[options.mmap, options.mlock]}")
+
+
+class _Call:
+    """One request on its way: the server's thread puts chunks in, the consumer takes them out."""
+
+    def __init__(self, server: Any, body: dict[str, Any]) -> None:
+        self.chunks: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self.cancelled = False
+        self.error: BaseException | None = None
+        self._server = server
+        self._body = body
+        self._thread = threading.Thread(target=self._run, name="xllamacpp-stream", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        put = self.chunks.put
+
+        def receive(chunk: dict[str, Any]) -> bool:
+            put(chunk)
+            return self.cancelled
+
+        try:
+            self._server.handle_completions(self._body, receive)
+        except BaseException as error:  # noqa: BLE001 - raised again by the consumer
+            self.error = error
+        put(None)
+
+    def end(self) -> None:
+        """Stop the request, if it still runs, and wait until its slot is free."""
+        self.cancelled = True
+        self._thread.join()
+
+
+class XllamacppGenerator(Generator):
+    """A server with its slots.
+
+    Args:
+        key: the server's own API key.
+        slot_context: tokens each slot holds.
+        slots: streams decoded together; more wait in the server's queue.
+    """
+
+    def __init__(self, server: Any, key: str, slot_context: int, slots: int) -> None:
+        self.max_concurrency = slots
+        self._server: Any = server
+        self._context = slot_context
+        self._address = urlsplit(server.listening_address)
+        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._calls: set[_Call] = set()
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of one slot."""
+        return self._context
+
+    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Generate; see `Generator.stream`."""
+        body = _body(request, self._context)
+        with self._lock:
+            call = _Call(self._opened(), body)
+            self._calls.add(call)
+        text: list[str] = []
+        try:
+            take, wants_logprobs = call.chunks.get, request.params.logprobs
+            while (raw := take()) is not None:
+                if "error" in raw:
+                    raise _translated(raw["error"], self._context, "".join(text))
+                chunk = _chunk(raw, wants_logprobs)
+                text.append(chunk.text)
+                yield chunk
+                if chunk.finish_reason is not None:
+                    return
+            if self._server is None:
+                raise EngineClosedError("the engine was closed while it generated")
+            raise GenerationError(f"llama.cpp ended the stream early: {call.error}", partial_text="".join(text))
+        finally:
+            call.end()
+            with self._lock:
+                self._calls.discard(call)
+
+    def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
+        """Token ids, from the server's own tokenizer over its loopback port: the library has no other way in."""
+        self._opened()
+        body = json.dumps({"content": text, "add_special": add_bos, "parse_special": True})
+        for fresh in (False, True):
+            connection = self._connection(fresh)
+            try:
+                connection.request("POST", "/tokenize", body, self._headers)
+                answer = json.loads(connection.getresponse().read())
+                return [int(token) for token in answer["tokens"]]
+            except (OSError, http.client.HTTPException):
+                # The server closes connections that were idle for long: once more on a new one.
+                if fresh:
+                    raise
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Stop running streams and free the model."""
+        with self._lock:
+            server, self._server = self._server, None
+            calls = list(self._calls)
+        for call in calls:
+            call.end()
+        del server
+
+    def _opened(self) -> Any:
+        server = self._server
+        if server is None:
+            raise EngineClosedError("the engine was closed", hint="open it again")
+        return server
+
+    def _connection(self, fresh: bool) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None or fresh:
+            connection = http.client.HTTPConnection(
+                self._address.hostname or "127.0.0.1", self._address.port, timeout=60
+            )
+            self._local.connection = connection
+        return connection
+
+
+def _body(request: GenerationRequest, context: int) -> dict[str, Any]:
+    """The server's request, with every sampling parameter set: its own defaults are not enginebay's."""
+    params = request.params
+    body: dict[str, Any] = {
+        "prompt": request.prompt,
+        "stream": True,
+        "cache_prompt": True,
+        "return_tokens": True,
+        "verbose": True,  # the only way to get token ids without logprobs
+        "samplers": SAMPLERS,
+        "temperature": params.temperature,
+        "top_k": params.top_k,
+        "top_p": params.top_p,
+        "min_p": params.min_p,
+        "repeat_penalty": params.repetition_penalty,
+        "repeat_last_n": context,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "n_predict": -1 if params.max_tokens is None else params.max_tokens,
+        "seed": _RANDOM_SEED if params.seed is None else params.seed % _RANDOM_SEED,
+    }
+    if params.logit_bias:
+        body["logit_bias"] = [[token, bias] for token, bias in params.logit_bias.items()]
+    if params.logprobs is not None:
+        body["n_probs"] = max(1, params.logprobs)
+    if params.constraint is not None:
+        body["grammar"] = constraint_grammar(params.constraint, xllamacpp.json_schema_to_grammar)
+    return body
+
+
+def _chunk(raw: dict[str, Any], wants_logprobs: int | None) -> Chunk:
+    choice = raw["choices"][0]
+    reason = choice["finish_reason"]
+    if reason is not None:
+        return Chunk(choice["text"], finish_reason=_FINISH[reason], usage=_usage(raw["usage"]))
+    tokens = tuple(raw["__verbose"]["tokens"])
+    if wants_logprobs is None:
+        return Chunk(choice["text"], tokens)
+    entries = choice["logprobs"]["content"]
+    return Chunk(choice["text"], tokens, tuple(_logprob(entry, wants_logprobs) for entry in entries))
+
+
+def _logprob(entry: dict[str, Any], wanted: int) -> TokenLogprob:
+    top = entry["top_logprobs"][:wanted]
+    return TokenLogprob(
+        entry["id"], entry["token"], entry["logprob"], tuple((one["id"], one["token"], one["logprob"]) for one in top)
+    )
+
+
+def _usage(raw: dict[str, Any]) -> Usage:
+    cached = raw.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+    return Usage(raw["prompt_tokens"], raw["completion_tokens"], cached)
+
+
+def _translated(error: dict[str, Any], context: int, partial_text: str) -> Exception:
+    kind, message = error.get("type"), str(error.get("message", "no reason given"))
+    if kind == "exceed_context_size_error":
+        return ContextLengthError(error.get("n_prompt_tokens"), int(error.get("n_ctx", context)))
+    if kind == "invalid_request_error":
+        return InvalidParameterError(f"llama.cpp refuses the request: {message}", value=message)
+    return GenerationError(f"llama.cpp failed: {message}", partial_text=partial_text)
