@@ -1,8 +1,8 @@
 """Ask one question. Which engine answers is configuration, not code.
 
-    python examples/ask.py "What is the capital of France?"
-    ENGINEBAY_GENERATORS__CHAT__BACKEND=llama_cpp python examples/ask.py "…"
-    python examples/ask.py --backend llama_cpp "…"
+python examples/ask.py "What is the capital of France?"
+ENGINEBAY_GENERATORS__CHAT__BACKEND=llama_cpp python examples/ask.py "…"
+python examples/ask.py --backend llama_cpp "…"
 """
 
 import argparse

@@ -120,7 +120,7 @@ XLLAMACPP = BackendSpec(
     summary="llama.cpp's own server in process, prebuilt; continuous batching",
     factory="enginebay_plugins.llama_cpp.xllamacpp_engine:open_engine",
     check="enginebay_plugins.llama_cpp.checks:check_xllamacpp",
-    requires=("xllamacpp>=2026.10",),
+    requires=("xllamacpp>=2026.10", "llguidance>=1.3,<2"),
     install="pip install 'enginebay[xllamacpp]'",
     devices=_devices(
         DeviceSupport(kind=DeviceKind.CPU, efficiency=0.6, compute_efficiency=0.3, step_overhead=3e-4),
@@ -132,7 +132,7 @@ XLLAMACPP = BackendSpec(
         },
     ),
     formats=frozenset({ModelFormat.GGUF}),
-    features=_FEATURES | {Feature.CONTINUOUS_BATCHING},
+    features=_FEATURES | {Feature.REGEX, Feature.CONTINUOUS_BATCHING},
     sampling=_SERVER_SAMPLING,
     concurrency=Concurrency.CONTINUOUS_BATCHING,
     max_streams=64,

@@ -1,4 +1,4 @@
-"""Grammars in GBNF, llama.cpp's format, for constraints."""
+"""Grammars for constraints, in GBNF, llama.cpp's format."""
 
 from __future__ import annotations
 
@@ -9,32 +9,47 @@ from enginebay import Constraint
 from enginebay.errors import InvalidParameterError
 
 
-def constraint_grammar(constraint: Constraint, schema_to_grammar: Callable[[str], str]) -> str:
+def constraint_grammar(
+    constraint: Constraint,
+    *,
+    from_schema: Callable[[str], str],
+    from_regex: Callable[[str], str] | None = None,
+) -> str:
     """The grammar of a constraint.
 
     Args:
-        schema_to_grammar: the library's own conversion from JSON schema, as text.
+        from_schema, from_regex: the library's own conversions; they raise ValueError for what they cannot express.
 
     Raises:
-        InvalidParameterError: the schema cannot be expressed.
+        InvalidParameterError: the schema or the expression cannot be expressed.
     """
     if constraint.choices is not None:
         return choices_grammar(constraint.choices)
     if constraint.json_schema is not None:
-        try:
-            return schema_to_grammar(json.dumps(constraint.json_schema))
-        except Exception as error:
-            raise InvalidParameterError(
-                f"llama.cpp cannot express this JSON schema: {error}",
-                value=constraint.json_schema,
-                hint="leave out what it names, and check that after generation",
-            ) from error
-    return constraint.grammar or ""
+        return _converted(json.dumps(constraint.json_schema), "JSON schema", from_schema)
+    if constraint.regex is not None and from_regex is not None:
+        return _converted(constraint.regex, "regular expression", from_regex)
+    grammar = constraint.grammar or ""
+    if grammar.lstrip().startswith("%"):
+        raise InvalidParameterError("the grammar is no GBNF", value=grammar, hint="write it in llama.cpp's GBNF format")
+    return grammar
 
 
 def choices_grammar(choices: Iterable[str]) -> str:
     """A grammar whose only texts are the choices."""
     return "root ::= " + " | ".join(_literal(choice) for choice in choices)
+
+
+def _converted(source: str, what: str, convert: Callable[[str], str]) -> str:
+    try:
+        return convert(source)
+    except (ValueError, AssertionError, LookupError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidParameterError(
+            f"llama.cpp cannot express this {what}: {reason}",
+            value=source,
+            hint="leave out what it names, and check that after generation",
+        ) from error
 
 
 def _literal(text: str) -> str:

@@ -147,7 +147,7 @@ class LlamaCppGenerator(Generator):
                 )
             self._adapters.append(loaded)
         if self._adapters:
-            pointers = (ctypes.c_void_p * len(self._adapters))(*self._adapters)
+            pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(self._adapters))(*self._adapters)
             scales = (ctypes.c_float * len(self._adapters))(*(adapter.scale for adapter in options.lora))
             llama_cpp.llama_set_adapters_lora(self._context, pointers, len(self._adapters), scales)
 
@@ -160,7 +160,11 @@ class LlamaCppGenerator(Generator):
     def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
         """Generate; see `Generator.stream`."""
         params = request.params
-        grammar = constraint_grammar(params.constraint, _schema_grammar) if params.constraint is not None else None
+        grammar = (
+            constraint_grammar(params.constraint, from_schema=_schema_grammar)
+            if params.constraint is not None
+            else None
+        )
         with self._native:
             self._check_open()
             prompt = self._tokens(request.prompt, request.add_bos)

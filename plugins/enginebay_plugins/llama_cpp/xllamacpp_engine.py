@@ -22,6 +22,7 @@ from enginebay.errors import (
     InvalidParameterError,
 )
 from enginebay_plugins.llama_cpp.grammars import constraint_grammar
+from enginebay_plugins.llama_cpp.guidance import regex_grammar, schema_grammar
 from enginebay_plugins.llama_cpp.opening import (
     check_adapters,
     device_index,
@@ -65,7 +66,7 @@ def open_engine(request: OpenRequest) -> Generator:
             value=str(request.model.path),
             hint="verify the file (enginebay models verify), or ask for less context",
         ) from error
-    return XllamacppGenerator(server, key, _slot_context(request), request.streams)
+    return XllamacppGenerator(server, key, _slot_context(request), request.streams, adds_bos=request.model.add_bos)
 
 
 def _slot_context(request: OpenRequest) -> int:
@@ -154,11 +155,13 @@ class XllamacppGenerator(Generator):
         key: the server's own API key.
         slot_context: tokens each slot holds.
         slots: streams decoded together; more wait in the server's queue.
+        adds_bos: the tokenizer puts a begin token first, so that a prompt may be empty.
     """
 
-    def __init__(self, server: Any, key: str, slot_context: int, slots: int) -> None:
+    def __init__(self, server: Any, key: str, slot_context: int, slots: int, *, adds_bos: bool) -> None:
         self.max_concurrency = slots
         self._server: Any = server
+        self._adds_bos = adds_bos
         self._context = slot_context
         self._address = urlsplit(server.listening_address)
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
@@ -173,6 +176,8 @@ class XllamacppGenerator(Generator):
 
     def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
         """Generate; see `Generator.stream`."""
+        if not request.prompt and not self._adds_bos:
+            raise InvalidParameterError("the prompt has no tokens", value="", hint="give at least one character")
         body = _body(request, self._context)
         with self._lock:
             call = _Call(self._opened(), body)
@@ -263,7 +268,7 @@ def _body(request: GenerationRequest, context: int) -> dict[str, Any]:
     if params.logprobs is not None:
         body["n_probs"] = max(1, params.logprobs)
     if params.constraint is not None:
-        body["grammar"] = constraint_grammar(params.constraint, xllamacpp.json_schema_to_grammar)
+        body["grammar"] = constraint_grammar(params.constraint, from_schema=schema_grammar, from_regex=regex_grammar)
     return body
 
 

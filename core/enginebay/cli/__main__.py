@@ -1,0 +1,5 @@
+"""`python -m enginebay.cli`."""
+
+from enginebay.cli.main import main
+
+main()
