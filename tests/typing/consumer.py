@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enginebay_plugins.llama_cpp as llama_cpp_plugin
-
-from enginebay import Bay, BackendSpec, Decision
+from enginebay import BackendSpec, Bay, Decision
 
 
 def answer(question: str) -> tuple[str, Decision]:
