@@ -125,6 +125,7 @@ class Estimator:
             layers = layers if fits else total_layers
         share = self._share(layers)
         on = rates(device, support, self.cpu)
+        alone = 1 / self._seconds(spec, on, share, 1)
         estimate = Estimate(
             weight_bytes=int(self.model.weight_bytes * share),
             kv_cache_bytes=int(streams * self.cache * share),
@@ -135,8 +136,8 @@ class Estimator:
             total_layers=total_layers,
             context_length=self.context,
             streams=streams,
-            tokens_per_second=1 / self._seconds(spec, on, share, 1),
-            throughput=streams / self._seconds(spec, on, share, streams),
+            tokens_per_second=alone,
+            throughput=alone if streams == 1 else streams / self._seconds(spec, on, share, streams),
             bandwidth=on.bandwidth,
             bandwidth_source=on.source,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from enginebay.hardware.profile import RUNTIME_PROBE, Device, HardwareProfile
 from enginebay.matching.decision import (
@@ -221,6 +222,7 @@ def _limits(support: DeviceSupport, device: Device) -> Iterable[Reason]:
         )
 
 
+@lru_cache(maxsize=1024)
 def version_key(text: str) -> tuple[int, ...]:
     """The numbers of a version, for comparison: "550.54.14" -> (550, 54, 14)."""
     return tuple(int(number) for number in re.findall(r"\d+", text))
