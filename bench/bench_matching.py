@@ -87,9 +87,7 @@ def main() -> None:
     assert len(decision.matches) == SPECS * (GPUS + 1)
     times.sort()
     figures = {"best_ms": times[0], "median_ms": times[len(times) // 2], "limit_ms": LIMIT_MS}
-    print(
-        f"{SPECS} specs x {GPUS + 1} devices: best {times[0]:.2f} ms, median {figures['median_ms']:.2f} ms (limit {LIMIT_MS:g})"
-    )
+    print(f"{SPECS} specs x {GPUS + 1} devices: best {times[0]:.2f} ms, median {times[len(times) // 2]:.2f} ms")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
     sys.exit(times[0] > LIMIT_MS)

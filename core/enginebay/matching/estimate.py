@@ -72,14 +72,6 @@ def rates(device: Device, support: DeviceSupport, cpu: Device | None) -> Rates:
     )
 
 
-def step_seconds(model: ModelInfo, context_length: int, streams: int, on: Rates, share: float = 1.0) -> float:
-    """Seconds of one decoding step of `streams` streams over `share` of the layers, without the fixed overhead."""
-    weights = model.weight_bytes * model.active_share / on.bandwidth
-    arithmetic = 2 * model.parameters * model.active_share * streams / on.compute
-    cache = streams * model.kv_bytes_per_token() * context_length / 2 / on.bandwidth
-    return share * (max(weights, arithmetic) + cache)
-
-
 class Estimator:
     """Estimates for one requirement on one machine.
 
@@ -98,6 +90,8 @@ class Estimator:
         self.model = model
         self.context = requirement.wanted_context_length
         self.cache = model.kv_bytes_per_token() * self.context
+        self.active_bytes = model.weight_bytes * model.active_share
+        self.active_flop = 2 * model.parameters * model.active_share
         self.workspace = PREFILL_BATCH * model.vocabulary * 4
         self.cpu = hardware.device("cpu")
         self.host_available = hardware.memory.available
@@ -170,12 +164,18 @@ class Estimator:
     def _host_bytes(self, layers: int, streams: int) -> int:
         return int((self.model.weight_bytes + streams * self.cache) * (1 - self._share(layers)))
 
+    def _step(self, streams: int, on: Rates, share: float = 1.0) -> float:
+        """Seconds of one decoding step of `streams` streams over `share` of the layers, without the fixed overhead."""
+        weights = self.active_bytes / on.bandwidth
+        arithmetic = self.active_flop * streams / on.compute
+        return share * (max(weights, arithmetic) + streams * self.cache / 2 / on.bandwidth)
+
     def _seconds(self, spec: BackendSpec, on: Rates, share: float, streams: int) -> float:
-        seconds = step_seconds(self.model, self.context, streams, on, share) + on.overhead
+        seconds = self._step(streams, on, share) + on.overhead
         if share < 1 and self.cpu is not None:
             support = spec.device(DeviceKind.CPU) or NO_CPU_SUPPORT
             host = rates(self.cpu, support, self.cpu)
-            seconds += step_seconds(self.model, self.context, streams, host, 1 - share)
+            seconds += self._step(streams, host, 1 - share)
         return max(seconds, 1e-9)
 
     def _measured(

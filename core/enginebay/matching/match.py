@@ -118,7 +118,8 @@ class _Judge:
     def _judge(self, spec: BackendSpec, support: DeviceSupport, device: Device, of_spec: tuple[Reason, ...]) -> Match:
         reasons = [*of_spec, *self._device_reasons(spec, support, device)]
         estimate: Estimate | None = None
-        if self.estimator is not None and not any(reason.code is RefusalCode.FORMAT for reason in reasons):
+        # Sizes and speeds in a format that the backend does not read would be another file's.
+        if self.estimator is not None and self.estimator.model.format in spec.formats:
             known = self.availability.get(spec.name)
             estimate, fits = self.estimator.estimate(spec, device, support, known.version if known else None)
             if not fits:

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fake_engine import fake_model, fake_spec
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import GGUF_8B, NAMES, SMALL, first_party_specs, machine
 
 from enginebay import BackendSpec, Device, DeviceKind, DeviceSupport, Feature, HardwareProfile, RuntimeReport
 from enginebay.hardware.profile import ProbeWarning
 from enginebay.matching.decision import Availability, Decision, Measurement, RefusalCode
 from enginebay.matching.match import match, version_key
 from enginebay.matching.requirement import Requirement, Workload
+from fake_engine import fake_model, fake_spec
+from machines import GGUF_8B, NAMES, SMALL, first_party_specs, machine
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 MODEL = fake_model()

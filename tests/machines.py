@@ -12,7 +12,7 @@ from enginebay.matching.decision import Decision
 from enginebay.matching.match import match
 from enginebay.matching.requirement import Requirement
 
-FOLDER = Path(__file__).parents[2] / "hardware_profiles"
+FOLDER = Path(__file__).parent / "hardware_profiles"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
 
 
