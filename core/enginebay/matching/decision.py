@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from enginebay.matching.requirement import Requirement
 from enginebay.spec import FrozenModel
 
@@ -122,6 +124,12 @@ class Match:
         """Only an installation is missing."""
         return bool(self.reasons) and all(reason.code in INSTALLABLE for reason in self.reasons)
 
+    @property
+    def asked_otherwise(self) -> bool:
+        """Another backend or device was asked for."""
+        asked = (RefusalCode.OTHER_BACKEND_ASKED, RefusalCode.OTHER_DEVICE_ASKED)
+        return any(reason.code in asked for reason in self.reasons)
+
 
 class Decision(FrozenModel):
     """The ranked matches, the chosen one and why. Can be saved, printed and attached to results.
@@ -181,7 +189,7 @@ class Measurement(FrozenModel):
     device: str
     version: str
     model_digest: str
-    streams: int
-    tokens_per_second: float
-    ttft: float
+    streams: int = Field(ge=1)
+    tokens_per_second: float = Field(gt=0, allow_inf_nan=False)
+    ttft: float = Field(ge=0, allow_inf_nan=False)
     measured: datetime

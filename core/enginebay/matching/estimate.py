@@ -11,6 +11,9 @@ and stream, whichever takes longer, and reads each stream's own KV cache, taken 
     step(b) = max(weights / bandwidth, 2 x parameters x b / compute) + b x cache / bandwidth + overhead
     one stream: 1 / step(1)        all together: b / step(b)
 
+Only continuous batching shares a step. Calls of a thread-safe backend each read the weights for themselves and share the
+device, so b of them take b x step(1), of which the overheads overlap; a serial backend decodes one stream whatever is asked.
+
 Bandwidth and compute are the device's, times the efficiency the backend declares. A figure that the probe could not
 read is assumed from `ASSUMED`. Layers left in main memory are read at the CPU's bandwidth.
 """
@@ -18,7 +21,8 @@ read is assumed from `ASSUMED`. Layers left in main memory are read at the CPU's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from enginebay.hardware.profile import Device, HardwareProfile
 from enginebay.matching.decision import Estimate, Measurement
@@ -44,8 +48,7 @@ ASSUMED: Mapping[DeviceKind, tuple[float, float]] = {
 NO_CPU_SUPPORT = DeviceSupport(kind=DeviceKind.CPU)
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(NamedTuple):
     """What a backend gets out of a device."""
 
     bandwidth: float
@@ -86,8 +89,10 @@ class Estimator:
         hardware: HardwareProfile,
         measurements: Mapping[tuple[str, str, str, str], list[Measurement]],
     ) -> None:
-        self.requirement = requirement
         self.model = model
+        self.limit = requirement.memory_limit
+        self.asked_streams = requirement.streams
+        self.wanted_streams = requirement.wanted_streams
         self.context = requirement.wanted_context_length
         self.cache = model.kv_bytes_per_token() * self.context
         self.active_bytes = model.weight_bytes * model.active_share
@@ -104,8 +109,8 @@ class Estimator:
         """Memory and speed of a backend on a device, and whether it fits."""
         available = self.available(device)
         fixed = support.overhead_bytes + self.workspace
-        wanted = 1 if spec.concurrency is Concurrency.SERIAL else min(self.requirement.wanted_streams, spec.max_streams)
-        streams = wanted if self.requirement.streams else self._fitting(wanted, available - fixed)
+        wanted = 1 if spec.concurrency is Concurrency.SERIAL else min(self.wanted_streams, spec.max_streams)
+        streams = wanted if wanted == 1 or self.asked_streams else self._fitting(wanted, available - fixed)
         layers, total_layers = self.model.layers, self.model.layers
         fits = self.model.weight_bytes + streams * self.cache + fixed <= available
         if (
@@ -142,8 +147,7 @@ class Estimator:
         free = device.memory_available
         if device.kind is DeviceKind.CPU or device.unified:
             free = min(free, self.host_available)
-        limit = self.requirement.memory_limit
-        return free if limit is None else min(free, limit)
+        return free if self.limit is None else min(free, self.limit)
 
     def _fitting(self, wanted: int, available: int) -> int:
         """The widest batch up to `wanted` that leaves room for the weights; 1 at least."""
@@ -171,11 +175,12 @@ class Estimator:
         return share * (max(weights, arithmetic) + streams * self.cache / 2 / on.bandwidth)
 
     def _seconds(self, spec: BackendSpec, on: Rates, share: float, streams: int) -> float:
-        seconds = self._step(streams, on, share) + on.overhead
+        passes, batch = (1, streams) if spec.concurrency is Concurrency.CONTINUOUS_BATCHING else (streams, 1)
+        seconds = passes * self._step(batch, on, share) + on.overhead
         if share < 1 and self.cpu is not None:
             support = spec.device(DeviceKind.CPU) or NO_CPU_SUPPORT
             host = rates(self.cpu, support, self.cpu)
-            seconds += self._step(streams, host, 1 - share)
+            seconds += passes * self._step(batch, host, 1 - share)
         return max(seconds, 1e-9)
 
     def _measured(

@@ -24,6 +24,8 @@ from enginebay.models.info import ModelInfo
 from enginebay.sampling.plan import EMULATED
 from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport
 
+_ELSEWHERE = "do without it, or take a backend that has it"
+
 
 def match(
     requirement: Requirement,
@@ -68,7 +70,7 @@ def match(
         matches=tuple(matches),
         chosen=chosen,
         best_if_installed=better,
-        why=_why(requirement, matches, accepted),
+        why=_why(requirement, hardware.devices, matches, accepted),
     )
 
 
@@ -112,7 +114,11 @@ class _Judge:
                 yield self._judge(spec, support, device, of_spec)
         if not found:
             kinds = ", ".join(support.kind.value for support in spec.devices)
-            reason = Reason(RefusalCode.NO_DEVICE, f"it runs on {kinds}; this machine has no such device")
+            reason = Reason(
+                RefusalCode.NO_DEVICE,
+                f"it runs on {kinds}; this machine has no such device",
+                "enginebay probe shows what this machine has",
+            )
             yield Match(spec.name, "", "", (*of_spec, reason))
 
     def _judge(self, spec: BackendSpec, support: DeviceSupport, device: Device, of_spec: tuple[Reason, ...]) -> Match:
@@ -129,7 +135,11 @@ class _Judge:
     def _spec_reasons(self, spec: BackendSpec) -> Iterable[Reason]:
         requirement, model = self.requirement, self.requirement.model
         if requirement.backend is not None and spec.name != requirement.backend:
-            yield Reason(RefusalCode.OTHER_BACKEND_ASKED, f"the backend {requirement.backend} was asked for")
+            yield Reason(
+                RefusalCode.OTHER_BACKEND_ASKED,
+                f"the backend {requirement.backend} was asked for",
+                "name no backend to have all of them considered",
+            )
         if not self.assume_installed:
             yield from self._installation_reasons(spec)
         if model is not None:
@@ -142,14 +152,14 @@ class _Judge:
                     f"ask for at most {model.context_length}",
                 )
         for feature in sorted(requirement.features - spec.features):
-            yield Reason(RefusalCode.FEATURE, f"it lacks the feature {feature.value}")
+            yield Reason(RefusalCode.FEATURE, f"it lacks the feature {feature.value}", _ELSEWHERE)
         for name in sorted(requirement.sampling - spec.sampling - EMULATED):
-            yield Reason(RefusalCode.PARAMETER, f"it lacks the sampling parameter {name}")
+            yield Reason(RefusalCode.PARAMETER, f"it lacks the sampling parameter {name}", _ELSEWHERE)
 
     def _installation_reasons(self, spec: BackendSpec) -> Iterable[Reason]:
         known = self.availability.get(spec.name)
         if known is not None and known.code is not None:
-            yield Reason(known.code, known.message, known.hint)
+            yield Reason(known.code, known.message, known.hint or spec.install or None)
         elif spec.name in self.broken:
             yield Reason(
                 RefusalCode.NOT_LOADABLE,
@@ -160,7 +170,11 @@ class _Judge:
     def _device_reasons(self, spec: BackendSpec, support: DeviceSupport, device: Device) -> Iterable[Reason]:
         asked = self.requirement.device
         if asked is not None and asked not in (device.id, device.kind.value):
-            yield Reason(RefusalCode.OTHER_DEVICE_ASKED, f"the device {asked} was asked for")
+            yield Reason(
+                RefusalCode.OTHER_DEVICE_ASKED,
+                f"the device {asked} was asked for",
+                "name no device to have all of them considered",
+            )
         if device.software and not self.requirement.allow_software_devices:
             yield Reason(
                 RefusalCode.SOFTWARE_DEVICE,
@@ -169,16 +183,13 @@ class _Judge:
             )
         yield from _limits(support, device)
         system = self.hardware.system
-        if support.systems and system.system not in support.systems:
-            yield Reason(
-                RefusalCode.SYSTEM,
-                f"{support.kind.value} needs {' or '.join(support.systems)}, this is {system.system}",
-            )
-        if support.machines and system.machine not in support.machines:
-            yield Reason(
-                RefusalCode.SYSTEM,
-                f"{support.kind.value} needs {' or '.join(support.machines)}, this is {system.machine}",
-            )
+        for needed, present in ((support.systems, system.system), (support.machines, system.machine)):
+            if needed and present not in needed:
+                yield Reason(
+                    RefusalCode.SYSTEM,
+                    f"its {support.kind.value} needs {' or '.join(needed)}, this is {present}",
+                    f"run it on {' or '.join(needed)}, or take another backend",
+                )
         report = self.hardware.runtimes.get(spec.name)
         if report is not None and support.kind not in report.device_kinds and not self.assume_installed:
             yield Reason(
@@ -191,10 +202,16 @@ class _Judge:
 def _model_reasons(spec: BackendSpec, model: ModelInfo) -> Iterable[Reason]:
     if model.format not in spec.formats:
         reads = ", ".join(sorted(spec.formats)) or "no model files"
-        yield Reason(RefusalCode.FORMAT, f"it reads {reads}; the model is {model.format.value}")
+        yield Reason(
+            RefusalCode.FORMAT,
+            f"it reads {reads}; the model is {model.format.value}",
+            f"give it the model as {reads}" if spec.formats else "take another backend",
+        )
     if spec.architectures and model.architecture not in spec.architectures:
         yield Reason(
-            RefusalCode.ARCHITECTURE, f"it does not know the architecture {model.architecture or '(none named)'}"
+            RefusalCode.ARCHITECTURE,
+            f"it does not know the architecture {model.architecture or '(none named)'}",
+            f"take another backend, or a model of {', '.join(sorted(spec.architectures))}",
         )
 
 
@@ -204,18 +221,15 @@ def _limits(support: DeviceSupport, device: Device) -> Iterable[Reason]:
         yield Reason(
             RefusalCode.COMPUTE_CAPABILITY,
             f"{device.name} has compute capability {found[0]}.{found[1]}, it needs {least[0]}.{least[1]}",
+            "take another backend, or a newer GPU",
         )
-    if support.min_driver and device.driver and version_key(device.driver) < version_key(support.min_driver):
+    if support.min_driver and _older(device.driver, support.min_driver):
         yield Reason(
             RefusalCode.DRIVER,
             f"the driver of {device.name} is {device.driver}, it needs {support.min_driver}",
             f"update the driver to {support.min_driver} or newer",
         )
-    if (
-        support.min_api_version
-        and device.api_version
-        and version_key(device.api_version) < version_key(support.min_api_version)
-    ):
+    if support.min_api_version and _older(device.api_version, support.min_api_version):
         yield Reason(
             RefusalCode.API_VERSION,
             f"{device.name} speaks {device.kind.value} {device.api_version}, it needs {support.min_api_version}",
@@ -225,8 +239,16 @@ def _limits(support: DeviceSupport, device: Device) -> Iterable[Reason]:
 
 @lru_cache(maxsize=1024)
 def version_key(text: str) -> tuple[int, ...]:
-    """The numbers of a version, for comparison: "550.54.14" -> (550, 54, 14)."""
-    return tuple(int(number) for number in re.findall(r"\d+", text))
+    """The numbers of a version, for comparison: "550.54.14" -> (550, 54, 14), and "1.2.0" -> (1, 2) as "1.2" does."""
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _older(found: str | None, least: str) -> bool:
+    """Whether a version is known, and lower than the least that will do."""
+    return found is not None and any(map(str.isdigit, found)) and version_key(found) < version_key(least)
 
 
 def _memory_reason(estimate: Estimate, device: Device, model: ModelInfo) -> Reason:
@@ -251,10 +273,16 @@ def _rank(found: Match, requirement: Requirement) -> tuple[int, float, str, str]
     return group, -_speed(found, requirement), found.backend, found.device
 
 
-def _why(requirement: Requirement, matches: Sequence[Match], accepted: Sequence[Match]) -> str:
+def _why(
+    requirement: Requirement, devices: Sequence[Device], matches: Sequence[Match], accepted: Sequence[Match]
+) -> str:
     what = requirement.model.reference if requirement.model else requirement.interface.value
     if not accepted:
-        nearest = next((found for found in matches if not _asked_otherwise(found)), None)
+        asked = requirement.device
+        if asked is not None and not any(asked in (device.id, device.kind.value) for device in devices):
+            here = ", ".join(device.id for device in devices)
+            return f"no backend can run {what} on {asked}: this machine has no such device, but {here}"
+        nearest = next((found for found in matches if not found.asked_otherwise), None)
         if nearest is None:
             return f"no backend can run {what} here"
         where = f"{nearest.backend} on {nearest.device}" if nearest.device else nearest.backend
@@ -279,8 +307,3 @@ def _told_speed(estimate: Estimate, requirement: Requirement) -> str:
     if requirement.workload is Workload.THROUGHPUT:
         return f"about {estimate.throughput:.0f} tokens/s over {estimate.streams} streams ({estimate.source})"
     return f"about {estimate.tokens_per_second:.0f} tokens/s for one stream ({estimate.source})"
-
-
-def _asked_otherwise(found: Match) -> bool:
-    asked = (RefusalCode.OTHER_BACKEND_ASKED, RefusalCode.OTHER_DEVICE_ASKED)
-    return any(reason.code in asked for reason in found.reasons)

@@ -16,7 +16,7 @@ def explanation(
     """The lines: chosen, runner-up, what would win if installed, the refused with reasons and ways out.
 
     Args:
-        verbose: tell the arithmetic of every match, and devices that only another choice excludes.
+        verbose: tell the arithmetic of every match, and what is refused because something else was asked for.
         installs: install commands of backends that are not installed, by name.
     """
     requirement, model = decision.requirement, decision.requirement.model
@@ -42,7 +42,7 @@ def explanation(
         if match.accepted:
             if match != decision.runner_up:
                 yield f"[bold]also fits[/]: {_place(match)}, {_speeds(match)}"
-        else:
+        elif verbose or not match.asked_otherwise:
             yield f"[red]refused[/]: {_place(match)}"
             yield from _reasons(match)
         if verbose:
@@ -62,7 +62,7 @@ def _reasons(match: Match) -> Iterator[str]:
 
 def _place(match: Match) -> str:
     name = f" ({escape(match.device_name)})" if match.device_name else ""
-    return f"[bold]{match.backend}[/]" + (f" on {match.device}{name}" if match.device else "")
+    return f"[bold]{match.backend}[/]" + (f" on {escape(match.device)}{name}" if match.device else "")
 
 
 def _speeds(match: Match) -> str:

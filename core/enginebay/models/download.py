@@ -23,7 +23,6 @@ Progress = Callable[[int, int | None], None]
 """Called with bytes done and bytes in all; None when not known."""
 
 _ATTEMPTS = 4
-_PIECE = 1 << 20
 _MARGIN = 64 << 20
 
 
@@ -153,7 +152,7 @@ def _stream_part(
         new_etag = response.headers.get("ETag", "")
         etag_file.write_text("" if new_etag.startswith("W/") else new_etag)
         with part.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_raw(_PIECE):
+            for piece in response.iter_raw():
                 file.write(piece)
                 have += len(piece)
                 if progress:

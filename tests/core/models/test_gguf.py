@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_writer import FACTS, TENSORS, gguf_bytes, write_gguf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from enginebay.errors import ModelFormatError
 from enginebay.models.gguf import gguf_info, read_gguf
+from gguf_writer import FACTS, TENSORS, gguf_bytes, write_gguf
 
 SOUND = gguf_bytes()
 
@@ -121,7 +121,9 @@ def test_truncated_anywhere(tmp_path_factory: pytest.TempPathFactory, end: int) 
 
 
 mutations = st.lists(
-    st.tuples(st.integers(0, len(SOUND) - 1), st.binary(min_size=1, max_size=9), st.sampled_from(["set", "insert", "cut"])),
+    st.tuples(
+        st.integers(0, len(SOUND) - 1), st.binary(min_size=1, max_size=9), st.sampled_from(["set", "insert", "cut"])
+    ),
     min_size=1,
     max_size=6,
 )
