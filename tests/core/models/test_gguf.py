@@ -61,7 +61,7 @@ def test_split_files_are_read_together(tmp_path: Path) -> None:
     info = gguf_info(tmp_path / "m-00001-of-00002.gguf", "m")
     assert info.parameters == 160
     second.unlink()
-    with pytest.raises(ModelFormatError, match="missing: m-00002-of-00002.gguf"):
+    with pytest.raises(ModelFormatError, match=r"missing: m-00002-of-00002\.gguf"):
         gguf_info(tmp_path / "m-00001-of-00002.gguf", "m")
 
 
