@@ -11,8 +11,9 @@ and stream, whichever takes longer, and reads each stream's own KV cache, taken 
     step(b) = max(weights / bandwidth, 2 x parameters x b / compute) + b x cache / bandwidth + overhead
     one stream: 1 / step(1)        all together: b / step(b)
 
-Only continuous batching shares a step. Calls of a thread-safe backend each read the weights for themselves and share the
-device, so b of them take b x step(1), of which the overheads overlap; a serial backend decodes one stream whatever is asked.
+Only continuous batching shares a step. Calls of a thread-safe backend each read the weights for themselves and share
+the device, so b of them take b x step(1), of which the overheads overlap; a serial backend decodes one stream whatever
+is asked.
 
 Bandwidth and compute are the device's, times the efficiency the backend declares. A figure that the probe could not
 read is assumed from `ASSUMED`. Layers left in main memory are read at the CPU's bandwidth.
@@ -20,7 +21,7 @@ read is assumed from `ASSUMED`. Layers left in main memory are read at the CPU's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -49,16 +50,15 @@ NO_CPU_SUPPORT = DeviceSupport(kind=DeviceKind.CPU)
 
 
 class Rates(NamedTuple):
-    """What a backend gets out of a device."""
+    """What can be got out of a device: bytes/s, FLOP/s, and where the bandwidth comes from."""
 
     bandwidth: float
     compute: float
-    overhead: float
     source: str
 
 
-def rates(device: Device, support: DeviceSupport, cpu: Device | None) -> Rates:
-    """Bandwidth and compute of a device, with the backend's efficiency."""
+def rates(device: Device, cpu: Device | None) -> Rates:
+    """Bandwidth and compute of a device, before any backend's efficiency."""
     bandwidth, compute = ASSUMED[device.kind]
     source = "assumed"
     like = cpu if device.software or (device.unified and device.memory_bandwidth is None) else device
@@ -67,12 +67,7 @@ def rates(device: Device, support: DeviceSupport, cpu: Device | None) -> Rates:
     if device.compute is not None and not device.software:
         compute = device.compute
     share = SOFTWARE_SHARE if device.software else 1.0
-    return Rates(
-        bandwidth * support.efficiency * share,
-        compute * support.compute_efficiency * share,
-        support.step_overhead,
-        source,
-    )
+    return Rates(bandwidth * share, compute * share, source)
 
 
 class Estimator:
@@ -100,6 +95,7 @@ class Estimator:
         self.workspace = PREFILL_BATCH * model.vocabulary * 4
         self.cpu = hardware.device("cpu")
         self.host_available = hardware.memory.available
+        self.rates = {device.id: rates(device, self.cpu) for device in hardware.devices}
         self.digest = model.digest
         self._measurements = measurements
 
@@ -123,8 +119,8 @@ class Estimator:
             fits = layers > 0 and self._host_bytes(layers, streams) <= self.host_available
             layers = layers if fits else total_layers
         share = self._share(layers)
-        on = rates(device, support, self.cpu)
-        alone = 1 / self._seconds(spec, on, share, 1)
+        on = self._on(device, support)
+        alone = 1 / self._seconds(spec, support, on, share, 1)
         estimate = Estimate(
             weight_bytes=int(self.model.weight_bytes * share),
             kv_cache_bytes=int(streams * self.cache * share),
@@ -136,11 +132,18 @@ class Estimator:
             context_length=self.context,
             streams=streams,
             tokens_per_second=alone,
-            throughput=alone if streams == 1 else streams / self._seconds(spec, on, share, streams),
+            throughput=alone if streams == 1 else streams / self._seconds(spec, support, on, share, streams),
             bandwidth=on.bandwidth,
             bandwidth_source=on.source,
         )
-        return self._measured(estimate, spec, device, on, share, version), fits
+        known = self._measurements.get((spec.name, device.id, version or "", self.digest))
+        if known:
+
+            def expected(streams: int) -> float:
+                return streams / self._seconds(spec, support, on, share, streams)
+
+            estimate = _measured(estimate, known, expected)
+        return estimate, fits
 
     def available(self, device: Device) -> int:
         """Bytes the engine may take on the device."""
@@ -168,37 +171,35 @@ class Estimator:
     def _host_bytes(self, layers: int, streams: int) -> int:
         return int((self.model.weight_bytes + streams * self.cache) * (1 - self._share(layers)))
 
+    def _on(self, device: Device, support: DeviceSupport) -> Rates:
+        bandwidth, compute, source = self.rates[device.id]
+        return Rates(bandwidth * support.efficiency, compute * support.compute_efficiency, source)
+
     def _step(self, streams: int, on: Rates, share: float = 1.0) -> float:
         """Seconds of one decoding step of `streams` streams over `share` of the layers, without the fixed overhead."""
         weights = self.active_bytes / on.bandwidth
         arithmetic = self.active_flop * streams / on.compute
         return share * (max(weights, arithmetic) + streams * self.cache / 2 / on.bandwidth)
 
-    def _seconds(self, spec: BackendSpec, on: Rates, share: float, streams: int) -> float:
+    def _seconds(self, spec: BackendSpec, support: DeviceSupport, on: Rates, share: float, streams: int) -> float:
         passes, batch = (1, streams) if spec.concurrency is Concurrency.CONTINUOUS_BATCHING else (streams, 1)
-        seconds = passes * self._step(batch, on, share) + on.overhead
+        seconds = passes * self._step(batch, on, share) + support.step_overhead
         if share < 1 and self.cpu is not None:
-            support = spec.device(DeviceKind.CPU) or NO_CPU_SUPPORT
-            host = rates(self.cpu, support, self.cpu)
+            host = self._on(self.cpu, spec.device(DeviceKind.CPU) or NO_CPU_SUPPORT)
             seconds += passes * self._step(batch, host, 1 - share)
         return max(seconds, 1e-9)
 
-    def _measured(
-        self, estimate: Estimate, spec: BackendSpec, device: Device, on: Rates, share: float, version: str | None
-    ) -> Estimate:
-        """The estimate scaled to what was measured at the nearest number of streams."""
-        known = self._measurements.get((spec.name, device.id, version or "", self.digest))
-        if not known:
-            return estimate
 
-        def scale(streams: int) -> float:
-            nearest = min(known, key=lambda measured: (abs(measured.streams - streams), measured.streams))
-            expected = nearest.streams / self._seconds(spec, on, share, nearest.streams)
-            return nearest.tokens_per_second / expected
+def _measured(estimate: Estimate, known: list[Measurement], expected: Callable[[int], float]) -> Estimate:
+    """The estimate scaled by what was measured at the nearest number of streams, over what was expected there."""
 
-        return replace(
-            estimate,
-            tokens_per_second=estimate.tokens_per_second * scale(1),
-            throughput=estimate.throughput * scale(estimate.streams),
-            source="measured",
-        )
+    def scale(streams: int) -> float:
+        nearest = min(known, key=lambda measured: (abs(measured.streams - streams), measured.streams))
+        return nearest.tokens_per_second / expected(nearest.streams)
+
+    return replace(
+        estimate,
+        tokens_per_second=estimate.tokens_per_second * scale(1),
+        throughput=estimate.throughput * scale(estimate.streams),
+        source="measured",
+    )

@@ -164,7 +164,7 @@ class _Judge:
             yield Reason(
                 RefusalCode.NOT_LOADABLE,
                 f"its library does not load: {self.broken[spec.name]}",
-                f"install it anew: {spec.install}" if spec.install else None,
+                f"install it anew: {spec.install}" if spec.install else "install its library anew",
             )
 
     def _device_reasons(self, spec: BackendSpec, support: DeviceSupport, device: Device) -> Iterable[Reason]:
@@ -195,7 +195,7 @@ class _Judge:
             yield Reason(
                 RefusalCode.BUILD_LACKS_DEVICE,
                 f"the installed build ({report.version}) cannot use {support.kind.value}",
-                support.install or (f"install a build that can: {spec.install}" if spec.install else None),
+                support.install or f"install a build with {support.kind.value}, or take another backend",
             )
 
 
@@ -248,7 +248,7 @@ def version_key(text: str) -> tuple[int, ...]:
 
 def _older(found: str | None, least: str) -> bool:
     """Whether a version is known, and lower than the least that will do."""
-    return found is not None and any(map(str.isdigit, found)) and version_key(found) < version_key(least)
+    return found is not None and () < version_key(found) < version_key(least)
 
 
 def _memory_reason(estimate: Estimate, device: Device, model: ModelInfo) -> Reason:

@@ -9,8 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from enginebay import BackendSpec, Device, DeviceKind, DeviceSupport, Feature, HardwareProfile, RuntimeReport
+from enginebay import (
+    BackendSpec,
+    Concurrency,
+    Device,
+    DeviceKind,
+    DeviceSupport,
+    Feature,
+    HardwareProfile,
+    ModelInfo,
+    RuntimeReport,
+)
 from enginebay.hardware.profile import ProbeWarning
 from enginebay.matching.decision import Availability, Decision, Measurement, RefusalCode
 from enginebay.matching.match import match, version_key
@@ -52,13 +63,17 @@ CASES: dict[RefusalCode, tuple[Requirement, HardwareProfile, BackendSpec, dict[s
         Requirement(model=MODEL),
         machine("epyc_server"),
         fake_spec(),
-        {"fake": Availability(code=RefusalCode.TOO_OLD, message="x 1 is too old, 2 is needed")},
+        {
+            "fake": Availability(
+                code=RefusalCode.TOO_OLD, message="x 1 is too old, 2 is needed", hint="pip install -U x"
+            )
+        },
     ),
     RefusalCode.NO_ENGINE: (
         Requirement(model=MODEL),
         machine("epyc_server"),
         fake_spec(),
-        {"fake": Availability(code=RefusalCode.NO_ENGINE, message="no engine yet")},
+        {"fake": Availability(code=RefusalCode.NO_ENGINE, message="no engine yet", hint="wait")},
     ),
     RefusalCode.NOT_LOADABLE: (
         Requirement(model=MODEL),
@@ -149,6 +164,8 @@ def test_every_refusal(code: RefusalCode) -> None:
     assert decision.chosen is None
     (found,) = decision.matches
     assert [reason.code for reason in found.reasons] == [code], "just this one, and it"
+    assert found.reasons[0].message
+    assert found.reasons[0].hint, "a person must know what to do next"
     assert found.reasons[0].message in decision.why or code.name.startswith("OTHER")
 
 
@@ -301,3 +318,79 @@ def test_a_memory_limit_is_kept() -> None:
 def test_versions_compare_by_number() -> None:
     assert version_key("550.54.14") > version_key("535.183")
     assert version_key("1.10") > version_key("1.9")
+    assert version_key("1.2") == version_key("1.2.0")
+
+
+@pytest.mark.parametrize("driver", [None, "", "some driver", "525.60.13", "525.60.13.0", "NVIDIA 560.35"])
+def test_a_driver_that_will_do_or_tells_no_version_is_not_refused(driver: str | None) -> None:
+    decision = match(Requirement(model=MODEL), with_gpu(driver=driver), [cuda_spec(min_driver="525.60.13")])
+    assert decision.chosen is not None, decision.why
+
+
+def test_a_device_that_is_not_here_is_named_with_those_that_are() -> None:
+    decision = match(Requirement(model=MODEL, device="cuda:3"), machine("rtx_4090_workstation"), [fake_spec()])
+    assert decision.chosen is None
+    assert "on cuda:3" in decision.why
+    assert "cuda:0" in decision.why
+
+
+def test_an_install_command_comes_from_the_spec_where_availability_has_none() -> None:
+    spec = fake_spec(requires=("x",), install="pip install x")
+    missing = Availability(code=RefusalCode.NOT_INSTALLED, message="x is not installed")
+    decision = match(Requirement(model=MODEL), machine("epyc_server"), [spec], availability={spec.name: missing})
+    assert decision.matches[0].reasons[0].hint == "pip install x"
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "gain"),
+    [(Concurrency.SERIAL, 1), (Concurrency.THREAD_SAFE, 1), (Concurrency.CONTINUOUS_BATCHING, 6)],
+)
+def test_only_continuous_batching_shares_the_weights(concurrency: Concurrency, gain: int) -> None:
+    support = DeviceSupport(kind=DeviceKind.CUDA, step_overhead=0)
+    spec = fake_spec(devices=(support,), concurrency=concurrency, max_streams=8)
+    requirement = Requirement(model=GGUF_8B, streams=8, context_length=1024, workload=Workload.THROUGHPUT)
+    decision = match(requirement, machine("h100_server"), [spec])
+    assert decision.chosen is not None, decision.why
+    assert decision.chosen.estimate is not None
+    ratio = decision.chosen.estimate.throughput / decision.chosen.estimate.tokens_per_second
+    assert ratio == pytest.approx(1) if gain == 1 else ratio > gain
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"streams": 0}, {"tokens_per_second": 0}, {"tokens_per_second": float("inf")}, {"ttft": float("nan")}]
+)
+def test_an_impossible_measurement_is_no_measurement(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        measurement(**wrong)
+
+
+def test_speed_by_hand() -> None:
+    """The stated model, worked out on paper: 4 GB of weights at 100 GB/s, half of a 2 MB cache, 1 ms of overhead."""
+    model = GGUF_8B.model_copy(update={"weight_bytes": 4 * 10**9, "parameters": 0, "layers": 1, "kv_heads": 1})
+    support = DeviceSupport(
+        kind=DeviceKind.CUDA, efficiency=0.5, compute_efficiency=1, step_overhead=1e-3, overhead_bytes=1000
+    )
+    spec = fake_spec(devices=(support,), concurrency=Concurrency.CONTINUOUS_BATCHING, max_streams=4)
+    decision = match(Requirement(model=model, context_length=4096, streams=4), with_gpu(memory_bandwidth=200e9), [spec])
+    assert decision.chosen is not None
+    found = decision.chosen.estimate
+    assert found is not None
+    cache = 2 * 1 * 1 * 128 * 2 * 4096
+    assert found.kv_cache_bytes == 4 * cache
+    assert found.overhead_bytes == 1000 + 512 * 128256 * 4
+    assert found.total_bytes == 4 * 10**9 + found.kv_cache_bytes + found.overhead_bytes
+    step = 0.04 + cache / 2 / 100e9 + 1e-3
+    assert found.tokens_per_second == pytest.approx(1 / step)
+    assert found.throughput == pytest.approx(4 / (step + 3 * cache / 2 / 100e9))
+
+
+def test_a_mixture_of_experts_reads_its_active_share() -> None:
+    sparse = GGUF_8B.model_copy(update={"active_share": 0.25})
+
+    def speed(model: ModelInfo) -> float:
+        decision = match(Requirement(model=model), machine("h100_server"), [fake_spec()])
+        assert decision.chosen is not None
+        assert decision.chosen.estimate is not None
+        return decision.chosen.estimate.tokens_per_second
+
+    assert 2 < speed(sparse) / speed(GGUF_8B) <= 4
