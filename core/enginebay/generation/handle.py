@@ -12,7 +12,7 @@ from enginebay.errors import EngineClosedError, UnsupportedFeatureError
 from enginebay.gate import Gate
 from enginebay.generation.results import Result
 from enginebay.generation.run import Run
-from enginebay.generation.streams import AsyncTextStream, TextStream, drain
+from enginebay.generation.streams import AsyncTextStream, TextStream, collect, drain
 from enginebay.interfaces.generator import Generator
 from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
@@ -188,7 +188,4 @@ class GeneratorHandle:
         return Run(self, prompt, make_params(self.defaults, sampling))
 
     def _whole(self, prompt: RenderedPrompt, sampling: dict[str, Any]) -> Result:
-        stream = TextStream(self._run(prompt, sampling))
-        for _ in stream:
-            pass
-        return stream.result
+        return collect(self._run(prompt, sampling))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -86,12 +87,34 @@ class Run:
             self.outputs.append(output)
             yield GenerationRequest(self.prompt.text, params, self.prompt.add_bos), output
 
+    def receiver(self, output: GatheredOutput) -> Callable[[Chunk], bool]:
+        """A receiver of the engine's chunks that stops it when the output has ended."""
+
+        def receive(chunk: Chunk) -> bool:
+            self.take(output, chunk)
+            return output.finish_reason is not None
+
+        return receive
+
     def take(self, output: GatheredOutput, chunk: Chunk) -> Chunk:
         if self.first is None:
             self.first = time.perf_counter()
         return output.take(chunk)
 
-    def failed(self, error: BaseException) -> EnginebayError | None:
+    @contextmanager
+    def translating(self) -> Iterator[None]:
+        """Let no engine's own exception out."""
+        try:
+            yield
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            translated = self._failed(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def _failed(self, error: BaseException) -> EnginebayError | None:
         """The error callers see; None when they are to see the one raised. Observers are told."""
         self.handle.tell(RequestEvent(*self.handle.names(), usage=None, timing=None, error=str(error)))
         if isinstance(error, GenerationError):

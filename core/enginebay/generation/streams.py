@@ -62,23 +62,17 @@ class TextStream:
         if gate is not None:
             gate.acquire()
         try:
-            for request, output in run.requests():
-                chunks = run.handle.engine.stream(request)
-                try:
-                    for chunk in chunks:
-                        yield run.take(output, chunk)
-                        if output.finish_reason is not None:
-                            break
-                finally:
-                    close_iterator(chunks)
-            self._result = run.result()
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            translated = run.failed(error)
-            if translated is None:
-                raise
-            raise translated from error
+            with run.translating():
+                for request, output in run.requests():
+                    chunks = run.handle.engine.stream(request)
+                    try:
+                        for chunk in chunks:
+                            yield run.take(output, chunk)
+                            if output.finish_reason is not None:
+                                break
+                    finally:
+                        close_iterator(chunks)
+                self._result = run.result()
         finally:
             if gate is not None:
                 gate.release()
@@ -133,28 +127,37 @@ class AsyncTextStream:
         if gate is not None:
             await gate.aacquire()
         try:
-            for request, output in run.requests():
-                chunks = run.handle.engine.astream(request)
-                try:
-                    async for chunk in chunks:
-                        yield run.take(output, chunk)
-                        if output.finish_reason is not None:
-                            break
-                finally:
-                    close = getattr(chunks, "aclose", None)
-                    if close is not None:
-                        await close()
-            self._result = run.result()
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            translated = run.failed(error)
-            if translated is None:
-                raise
-            raise translated from error
+            with run.translating():
+                for request, output in run.requests():
+                    chunks = run.handle.engine.astream(request)
+                    try:
+                        async for chunk in chunks:
+                            yield run.take(output, chunk)
+                            if output.finish_reason is not None:
+                                break
+                    finally:
+                        close = getattr(chunks, "aclose", None)
+                        if close is not None:
+                            await close()
+                self._result = run.result()
         finally:
             if gate is not None:
                 gate.release()
+
+
+def collect(run: Run) -> Result:
+    """Run to the end in this thread, without the cost of a stream."""
+    gate = run.handle.gate
+    if gate is not None:
+        gate.acquire()
+    try:
+        with run.translating():
+            for request, output in run.requests():
+                run.handle.engine.push(request, run.receiver(output))
+            return run.result()
+    finally:
+        if gate is not None:
+            gate.release()
 
 
 async def drain(stream: AsyncTextStream) -> Result:

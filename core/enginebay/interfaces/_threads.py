@@ -10,6 +10,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+Push = Callable[[Callable[[T], bool]], None]
+"""Hands each item to a receiver, in the thread it is called in, until the receiver returns True."""
+
 
 def close_iterator(iterator: Iterator[T]) -> None:
     """Close a generator; other iterators have nothing to close."""
@@ -18,11 +21,11 @@ def close_iterator(iterator: Iterator[T]) -> None:
         close()
 
 
-async def iterate_in_thread(open_iterator: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
-    """Run a blocking iterator in a thread of its own and hand its items to this event loop.
+async def items_from_thread(push: Push[T]) -> AsyncIterator[T]:
+    """Run a push in a thread of its own and give its items to this event loop.
 
-    When the consumer stops early or is cancelled, the iterator is closed after its current item, and
-    this returns only when the thread has ended: what the iterator held is free again.
+    When the consumer stops early or is cancelled, the push is stopped at its next item, and this returns only when
+    the thread has ended: what the push held is free again.
     """
     loop = asyncio.get_running_loop()
     items: deque[T] = deque()
@@ -35,30 +38,28 @@ async def iterate_in_thread(open_iterator: Callable[[], Iterator[T]]) -> AsyncIt
         awake.clear()
         news.set()
 
+    def receive(item: T) -> bool:
+        items.append(item)
+        # One wake-up serves all items that come before the loop gets to them.
+        if not awake.is_set():
+            awake.set()
+            loop.call_soon_threadsafe(wake)
+        return stop.is_set()
+
     def finish(error: BaseException | None) -> None:
         news.set()
         if not ended.done():
             ended.set_result(None) if error is None else ended.set_exception(error)
 
-    def pump() -> None:
+    def work() -> None:
         error: BaseException | None = None
         try:
-            iterator = open_iterator()
-            try:
-                for item in iterator:
-                    items.append(item)
-                    if not awake.is_set():
-                        awake.set()
-                        loop.call_soon_threadsafe(wake)
-                    if stop.is_set():
-                        break
-            finally:
-                close_iterator(iterator)
+            push(receive)
         except BaseException as caught:  # noqa: BLE001 - handed to the consumer, which raises it
             error = caught
         loop.call_soon_threadsafe(finish, error)
 
-    threading.Thread(target=pump, name="enginebay-stream", daemon=True).start()
+    threading.Thread(target=work, name="enginebay-stream", daemon=True).start()
     try:
         while True:
             await news.wait()

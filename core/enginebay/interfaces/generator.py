@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from enginebay.errors import GenerationError
-from enginebay.interfaces._threads import close_iterator, iterate_in_thread
+from enginebay.interfaces._threads import close_iterator, items_from_thread
 from enginebay.sampling.params import SamplingParams
 
 
@@ -168,13 +168,30 @@ class Generator(ABC):
     def close(self) -> None:
         """Free weights and memory. Closing twice is no error."""
 
-    def generate(self, request: GenerationRequest) -> Completion:
-        """Generate one whole output. Raises as `stream` does."""
+    def push(self, request: GenerationRequest, receive: Callable[[Chunk], bool]) -> None:
+        """Generate, handing each chunk to `receive` in this thread, until it returns True.
+
+        An engine that itself calls back overrides this and saves a thread for every whole or async output. Raises as
+        `stream` does; an exception of `receive` stops the engine and passes.
+        """
         chunks = self.stream(request)
         try:
-            return gather(chunks)
+            for chunk in chunks:
+                if receive(chunk):
+                    return
         finally:
             close_iterator(chunks)
+
+    def generate(self, request: GenerationRequest) -> Completion:
+        """Generate one whole output. Raises as `stream` does."""
+        chunks: list[Chunk] = []
+
+        def receive(chunk: Chunk) -> bool:
+            chunks.append(chunk)
+            return False
+
+        self.push(request, receive)
+        return gather(chunks)
 
     def generate_batch(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         """Generate many outputs, in the order of the requests, as many at once as the engine takes."""
@@ -189,7 +206,7 @@ class Generator(ABC):
 
         An engine that is itself asynchronous overrides this and derives `stream` from it.
         """
-        return iterate_in_thread(lambda: self.stream(request))
+        return items_from_thread(lambda receive: self.push(request, receive))
 
     async def agenerate(self, request: GenerationRequest) -> Completion:
         """Async twin of `generate`."""

@@ -233,7 +233,12 @@ class LlamaCppGenerator(Generator):
             raise InvalidParameterError("the prompt has no tokens", value="", hint="give at least one character")
 
     def _keep_common(self, prompt: list[int]) -> int:
-        """Cut the KV cache down to what it shares with the prompt, less the last token, whose logits are needed."""
+        """Cut the KV cache down to what it shares with the prompt, less the last token, whose logits are needed.
+
+        Right after this very prompt they are still there.
+        """
+        if self._sequence == prompt:
+            return len(prompt)
         common = 0
         for known, wanted in zip(self._sequence, prompt[:-1], strict=False):
             if known != wanted:

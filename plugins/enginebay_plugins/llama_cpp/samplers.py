@@ -111,10 +111,11 @@ class Sampler:
             )
         if params.temperature == 0:
             return [*members, llama_cpp.llama_sampler_init_greedy()]
-        if params.temperature != 1:
-            members.append(llama_cpp.llama_sampler_init_temp(params.temperature))
+        # Temperature keeps the order of the tokens, so top_k may come first, and leaves it less to do.
         if params.top_k:
             members.append(llama_cpp.llama_sampler_init_top_k(params.top_k))
+        if params.temperature != 1:
+            members.append(llama_cpp.llama_sampler_init_temp(params.temperature))
         if params.top_p < 1:
             members.append(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
         if params.min_p > 0:

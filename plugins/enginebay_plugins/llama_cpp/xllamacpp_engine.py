@@ -6,7 +6,7 @@ import http.client
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,8 +33,11 @@ from enginebay_plugins.llama_cpp.opening import (
 )
 from enginebay_plugins.llama_cpp.options import XllamacppOptions
 
-SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
-"""In enginebay's order; logit bias and grammar come before them by themselves."""
+SAMPLERS = ("penalties", "top_k", "temperature", "top_p", "min_p")
+"""In enginebay's order; logit bias and grammar come before them by themselves. Temperature keeps the order of the
+tokens, so top_k may come before it, and leaves it less to do."""
+
+GREEDY_SAMPLERS = ("penalties", "top_k")
 
 _SLOT_STEP = 256
 """llama.cpp rounds a slot's context up to a multiple of this."""
@@ -118,34 +121,22 @@ def _load_mode(options: XllamacppOptions) -> Any:
 
 
 class _Call:
-    """One request on its way: the server's thread puts chunks in, the consumer takes them out."""
+    """One request on its way; setting `cancelled` ends it at its next token."""
 
-    def __init__(self, server: Any, body: dict[str, Any]) -> None:
-        self.chunks: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    def __init__(self) -> None:
         self.cancelled = False
-        self.error: BaseException | None = None
-        self._server = server
-        self._body = body
-        self._thread = threading.Thread(target=self._run, name="xllamacpp-stream", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        put = self.chunks.put
-
-        def receive(chunk: dict[str, Any]) -> bool:
-            put(chunk)
-            return self.cancelled
-
-        try:
-            self._server.handle_completions(self._body, receive)
-        except BaseException as error:  # noqa: BLE001 - raised again by the consumer
-            self.error = error
-        put(None)
+        self.thread = threading.get_ident()
+        self._ended = threading.Event()
 
     def end(self) -> None:
-        """Stop the request, if it still runs, and wait until its slot is free."""
+        """The server has let go of the request."""
+        self._ended.set()
+
+    def stop(self) -> None:
+        """Cancel the request and wait until its slot is free; its own callback does not wait, it must return first."""
         self.cancelled = True
-        self._thread.join()
+        if self.thread != threading.get_ident():
+            self._ended.wait()
 
 
 class XllamacppGenerator(Generator):
@@ -174,32 +165,76 @@ class XllamacppGenerator(Generator):
         """Tokens of one slot."""
         return self._context
 
-    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
-        """Generate; see `Generator.stream`."""
+    def push(self, request: GenerationRequest, receive: Callable[[Chunk], bool]) -> None:
+        """Generate in this thread; see `Generator.push`. The server calls back, so this is the direct way."""
         if not request.prompt and not self._adds_bos:
             raise InvalidParameterError("the prompt has no tokens", value="", hint="give at least one character")
         body = _body(request, self._context)
-        with self._lock:
-            call = _Call(self._opened(), body)
-            self._calls.add(call)
+        wants_logprobs = request.params.logprobs
         text: list[str] = []
-        try:
-            take, wants_logprobs = call.chunks.get, request.params.logprobs
-            while (raw := take()) is not None:
+        # The library swallows what a callback raises, so it is kept and raised after the call.
+        failure: BaseException | None = None
+        finished = False
+        with self._lock:
+            server, call = self._opened(), _Call()
+            self._calls.add(call)
+
+        def take(raw: dict[str, Any]) -> bool:
+            nonlocal failure, finished
+            try:
                 if "error" in raw:
-                    raise _translated(raw["error"], self._context, "".join(text))
+                    failure = _translated(raw["error"], self._context, "".join(text))
+                    return True
                 chunk = _chunk(raw, wants_logprobs)
                 text.append(chunk.text)
-                yield chunk
-                if chunk.finish_reason is not None:
-                    return
-            if self._server is None:
-                raise EngineClosedError("the engine was closed while it generated")
-            raise GenerationError(f"llama.cpp ended the stream early: {call.error}", partial_text="".join(text))
+                finished = receive(chunk) or chunk.finish_reason is not None
+            except BaseException as error:  # noqa: BLE001 - raised after the call
+                failure = error
+                return True
+            return finished or call.cancelled
+
+        try:
+            server.handle_completions(body, take)
         finally:
             call.end()
             with self._lock:
                 self._calls.discard(call)
+        if failure is not None:
+            raise failure
+        if call.cancelled and not finished:
+            raise EngineClosedError("the engine was closed while it generated")
+        if not finished:
+            raise GenerationError("llama.cpp ended the stream early", partial_text="".join(text))
+
+    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Generate; see `Generator.stream`. The server's call blocks, so it has a thread of its own."""
+        self._opened()
+        chunks: SimpleQueue[Chunk | None] = SimpleQueue()
+        stopped = False
+        failure: BaseException | None = None
+
+        def receive(chunk: Chunk) -> bool:
+            chunks.put(chunk)
+            return stopped
+
+        def work() -> None:
+            nonlocal failure
+            try:
+                self.push(request, receive)
+            except BaseException as error:  # noqa: BLE001 - raised by the consumer
+                failure = error
+            chunks.put(None)
+
+        thread = threading.Thread(target=work, name="xllamacpp-stream", daemon=True)
+        thread.start()
+        try:
+            while (chunk := chunks.get()) is not None:
+                yield chunk
+            if failure is not None:
+                raise failure
+        finally:
+            stopped = True
+            thread.join()
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids, from the server's own tokenizer over its loopback port: the library has no other way in."""
@@ -223,7 +258,7 @@ class XllamacppGenerator(Generator):
             server, self._server = self._server, None
             calls = list(self._calls)
         for call in calls:
-            call.end()
+            call.stop()
         del server
 
     def _opened(self) -> Any:
@@ -251,9 +286,9 @@ def _body(request: GenerationRequest, context: int) -> dict[str, Any]:
         "cache_prompt": True,
         "return_tokens": True,
         "verbose": True,  # the only way to get token ids without logprobs
-        "samplers": SAMPLERS,
-        "temperature": params.temperature,
-        "top_k": params.top_k,
+        "samplers": SAMPLERS if params.temperature else GREEDY_SAMPLERS,
+        "temperature": params.temperature or 1.0,
+        "top_k": params.top_k if params.temperature else 1,
         "top_p": params.top_p,
         "min_p": params.min_p,
         "repeat_penalty": params.repetition_penalty,

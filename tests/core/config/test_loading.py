@@ -169,9 +169,9 @@ def test_an_unknown_profile_names_those_there(tmp_path: Path) -> None:
 
 
 def test_a_fault_in_the_environment_names_the_variable(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="^ENGINEBAY_GENERATORS__CHAT__STREAMS: "):
+    with pytest.raises(ConfigError, match=r"^ENGINEBAY_GENERATORS__CHAT__STREAMS: "):
         load(CHAT, tmp_path, environ={"ENGINEBAY_GENERATORS__CHAT__STREAMS": "-1"})
-    with pytest.raises(ConfigError, match="^ENGINEBAY_DEFUALT_GENERATOR: .*unknown key"):
+    with pytest.raises(ConfigError, match=r"^ENGINEBAY_DEFUALT_GENERATOR: .*unknown key"):
         load(CHAT, tmp_path, environ={"ENGINEBAY_DEFUALT_GENERATOR": "x"})
 
 

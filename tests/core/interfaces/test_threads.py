@@ -5,11 +5,27 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from enginebay.interfaces._threads import iterate_in_thread
+from enginebay.interfaces._threads import Push, close_iterator, items_from_thread
+
+
+def from_iterator(source: Callable[[], Iterator[int]]) -> AsyncIterator[int]:
+    """The items of a blocking iterator, pushed as the generator interface does it."""
+
+    def push(receive: Callable[[int], bool]) -> None:
+        iterator = source()
+        try:
+            for item in iterator:
+                if receive(item):
+                    return
+        finally:
+            close_iterator(iterator)
+
+    pushing: Push[int] = push
+    return items_from_thread(pushing)
 
 
 class Counting:
@@ -33,7 +49,7 @@ class Counting:
 
 def test_all_items_in_order() -> None:
     async def run() -> list[int]:
-        return [number async for number in iterate_in_thread(Counting(10_000))]
+        return [number async for number in from_iterator(Counting(10_000))]
 
     assert asyncio.run(run()) == list(range(10_000))
 
@@ -44,7 +60,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         raise ValueError("broke")
 
     async def run() -> list[int]:
-        stream = iterate_in_thread(failing)
+        stream = from_iterator(failing)
         first = await anext(stream)
         with pytest.raises(ValueError, match="broke"):
             await anext(stream)
@@ -59,7 +75,7 @@ def test_an_error_before_the_first_item() -> None:
 
     async def run() -> None:
         with pytest.raises(ValueError, match="at once"):
-            await anext(iterate_in_thread(failing))  # type: ignore[arg-type]
+            await anext(from_iterator(failing))  # type: ignore[arg-type]
 
     asyncio.run(run())
 
@@ -68,7 +84,7 @@ def test_a_cancelled_task_stops_the_iterator_within_one_item() -> None:
     source = Counting(10_000, pause=0.005)
 
     async def consume() -> None:
-        async for _ in iterate_in_thread(source):
+        async for _ in from_iterator(source):
             pass
 
     async def run() -> int:
@@ -89,7 +105,7 @@ def test_closing_early_closes_the_iterator() -> None:
     source = Counting(10_000, pause=0.001)
 
     async def run() -> None:
-        stream = iterate_in_thread(source)
+        stream = from_iterator(source)
         async for number in stream:
             if number == 2:
                 break
@@ -102,7 +118,7 @@ def test_closing_early_closes_the_iterator() -> None:
 
 def test_many_at_once() -> None:
     async def one(index: int) -> int:
-        return sum([number async for number in iterate_in_thread(Counting(100 + index))])
+        return sum([number async for number in from_iterator(Counting(100 + index))])
 
     async def run() -> list[int]:
         return list(await asyncio.gather(*(one(index) for index in range(64))))
