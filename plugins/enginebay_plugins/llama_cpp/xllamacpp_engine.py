@@ -187,11 +187,13 @@ class XllamacppGenerator(Generator):
                     return True
                 chunk = _chunk(raw, wants_logprobs)
                 text.append(chunk.text)
-                finished = receive(chunk) or chunk.finish_reason is not None
+                ended = chunk.finish_reason is not None
+                finished = receive(chunk) or ended
             except BaseException as error:  # noqa: BLE001 - raised after the call
                 failure = error
                 return True
-            return finished or call.cancelled
+            # To stop what has ended by itself would cost the server a cancellation.
+            return not ended and (finished or call.cancelled)
 
         try:
             server.handle_completions(body, take)
