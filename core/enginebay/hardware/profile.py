@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from enginebay.errors import HardwareError
 from enginebay.spec import DeviceKind, FrozenModel, RuntimeReport
@@ -40,7 +42,7 @@ class CpuInfo(FrozenModel):
     architecture: str
     physical_cores: int = Field(ge=1)
     logical_cores: int = Field(ge=1)
-    usable_cores: float = Field(gt=0)
+    usable_cores: float = Field(gt=0, allow_inf_nan=False)
     limited_by: tuple[str, ...] = ()
     features: frozenset[str] = frozenset()
 
@@ -86,9 +88,9 @@ class Device(FrozenModel):
     driver: str | None = None
     api_version: str | None = None
     architecture: str | None = None
-    memory_bandwidth: float | None = Field(default=None, gt=0)
+    memory_bandwidth: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     bandwidth_source: str = "assumed"
-    compute: float | None = Field(default=None, gt=0)
+    compute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     compute_source: str = "assumed"
     physical_id: str | None = None
 
@@ -120,6 +122,13 @@ class HardwareProfile(FrozenModel):
     warnings: tuple[ProbeWarning, ...] = ()
     runtimes: dict[str, RuntimeReport] = {}
 
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        ids = [device.id for device in self.devices]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"two devices have one id: {', '.join(ids)}")
+        return self
+
     def device(self, device_id: str) -> Device | None:
         """The device with that id, or None."""
         return next((device for device in self.devices if device.id == device_id), None)
@@ -132,21 +141,28 @@ class HardwareProfile(FrozenModel):
             HardwareError: the file cannot be read, is no profile, or is of another schema version.
         """
         try:
-            profile = cls.model_validate_json(path.read_bytes())
+            # PowerShell's ">" writes UTF-16, which json recognises.
+            facts = json.loads(path.read_bytes())
+            version = facts.get("schema_version", SCHEMA_VERSION) if isinstance(facts, dict) else SCHEMA_VERSION
+            if version == SCHEMA_VERSION:
+                return cls.model_validate(facts)
         except OSError as error:
             raise HardwareError(f"cannot read {path}: {error.strerror}", value=str(path)) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
+        except (ValueError, RecursionError) as error:
             raise HardwareError(
-                f"{path} is no hardware profile: {where}: {first['msg']}",
+                f"{path} is no hardware profile: {_first_error(error)}",
                 value=str(path),
                 hint="make one with: enginebay probe --json > profile.json",
             ) from error
-        if profile.schema_version != SCHEMA_VERSION:
-            raise HardwareError(
-                f"{path} has schema version {profile.schema_version}, this release reads {SCHEMA_VERSION}",
-                value=profile.schema_version,
-                hint="probe that machine again with this release",
-            )
-        return profile
+        raise HardwareError(
+            f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}",
+            value=version,
+            hint="probe that machine again with this release",
+        )
+
+
+def _first_error(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
