@@ -24,6 +24,9 @@ from enginebay.models.info import ModelInfo
 from enginebay.sampling.plan import EMULATED
 from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport
 
+LEVEL = 1.05
+"""Two speeds nearer than this ratio are called level: no estimate is better than that."""
+
 _ELSEWHERE = "do without it, or take a backend that has it"
 
 
@@ -293,9 +296,8 @@ def _why(
     if best.estimate is not None:
         why += f": {_told_speed(best.estimate, requirement)}"
     if len(accepted) > 1 and best.estimate is not None:
-        second = _speed(accepted[1], requirement)
-        ratio = f", {_speed(best, requirement) / second:.1f} times {_place(accepted[1])}" if second else ""
-        why += ratio
+        ratio = _speed(best, requirement) / _speed(accepted[1], requirement)
+        why += f", {ratio:.1f} times {_place(accepted[1])}" if ratio >= LEVEL else f", level with {_place(accepted[1])}"
     return why
 
 

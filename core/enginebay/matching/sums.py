@@ -27,9 +27,10 @@ def arithmetic(estimate: Estimate) -> list[str]:
             f"offload: {estimate.device_layers} of {estimate.total_layers} layers on the device,"
             f" {size(estimate.host_bytes)} in main memory"
         )
+    together = f", {estimate.throughput:.1f} for {estimate.streams}" if estimate.streams > 1 else ""
     lines.append(
         f"speed: weights read at {estimate.bandwidth / 1e9:.1f} GB/s ({estimate.bandwidth_source} x efficiency) give"
-        f" {estimate.tokens_per_second:.1f} tokens/s for one stream, {estimate.throughput:.1f} for {estimate.streams}"
+        f" {estimate.tokens_per_second:.1f} tokens/s for one stream{together}"
         f" ({estimate.source})"
     )
     return lines

@@ -81,3 +81,12 @@ def test_text_of_others_is_no_markup() -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
+
+
+def test_level_speeds_are_called_so_and_one_stream_is_told_once() -> None:
+    alike = decide("apple_m3_max_64gb", GGUF_8B)
+    assert "level with xllamacpp on metal:0" in alike.why
+    assert "for 1 (" not in told(alike)
+    apart = decide("rtx_4090_workstation", GGUF_8B, workload=Workload.THROUGHPUT)
+    assert " times " in apart.why
+    assert "tokens/s over " in apart.why
