@@ -78,9 +78,7 @@ class ModelStore:
             return read_info(path, reference)
         parsed = parse_reference(reference)
         if isinstance(parsed, PathReference):
-            raise ModelNotFoundError(
-                f"there is no model at {parsed.path}", value=reference, hint="check the path, or see: enginebay models"
-            )
+            raise self._no_file(parsed.path, reference)
         if isinstance(parsed, NameReference):
             return self._entry(parsed.name).info
         raise ModelNotFoundError(
@@ -107,7 +105,7 @@ class ModelStore:
         parsed = parse_reference(reference)
         if isinstance(parsed, PathReference):
             if found is None:
-                raise ModelNotFoundError(f"there is no model at {parsed.path}", value=reference)
+                raise self._no_file(parsed.path, reference)
             return found
         if found is not None and not force:
             return found
@@ -202,6 +200,12 @@ class ModelStore:
             f"no mirror gave {entry.name}: {told}",
             value=entry.name,
             hint="check the network, or fetch the file yourself and name its path",
+        )
+
+    @staticmethod
+    def _no_file(path: Path, reference: str) -> ModelNotFoundError:
+        return ModelNotFoundError(
+            f"there is no model at {path}", value=reference, hint="check the path, or see: enginebay models"
         )
 
     def _entry(self, name: str) -> CatalogueEntry:
