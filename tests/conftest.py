@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code: time is measured in bench/, never in tests.
+settings.register_profile("enginebay", deadline=None)
+settings.load_profile("enginebay")
 
 SMOLLM2 = "smollm2-135m-instruct"
 MODEL_FOLDER = Path(os.environ.get("ENGINEBAY_TEST_MODELS", Path(__file__).parent.parent / ".venvs" / "models"))
