@@ -4,27 +4,64 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-BUFFER = 128 << 20
-"""Bytes, well past the caches of most processors."""
-ROUNDS = 4
+from enginebay.hardware.files import read_text, whole
 
-
-def read_bandwidth(threads: int, available: int) -> float | None:
-    """Bytes per second that `threads` threads read together, the best of a few rounds; None without room for it.
-
-    Each thread sums its part of a buffer; numpy lets the interpreter's lock go meanwhile. Takes about 0.1 s.
-    """
+if TYPE_CHECKING:
     import numpy as np
 
-    if available < 4 * BUFFER:
+LEAST_BUFFER = 128 << 20
+MOST_BUFFER = 2 << 30
+"""Bytes; between them the buffer is four times the last-level caches, so that these serve little of it."""
+ROUNDS, PASSES = 4, 4
+"""Passes over the buffer in a round make up for the cost of starting the threads' work."""
+
+
+def read_bandwidth(usable_cores: float, available: int, root: Path = Path("/")) -> float | None:
+    """Bytes per second that the usable cores together read, the best of a few rounds; None without room for it.
+
+    Each thread sums a buffer of its own, which it has filled itself, so that the memory lies near its core; numpy
+    lets the interpreter's lock go meanwhile. Takes about 0.2 s. A fraction of a core, which a control group grants
+    by stopping the process now and then, counts as a fraction.
+
+    Args:
+        available: bytes free; a quarter may be taken.
+        root: folder that stands for /.
+    """
+    buffer = min(max(LEAST_BUFFER, 4 * cache_bytes(root)), MOST_BUFFER)
+    if available < 4 * buffer:
+        buffer = LEAST_BUFFER
+    if available < 4 * buffer:
         return None
-    threads = max(1, min(threads, 16))
-    parts = np.array_split(np.ones(BUFFER // 8, dtype=np.int64), threads)
+    threads = max(1, ceil(usable_cores))
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(_filled, [buffer // threads] * threads))
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            list(pool.map(np.ndarray.sum, parts))
-            best = max(best, BUFFER / (time.perf_counter() - started))
-    return best
+            list(pool.map(_sum, parts))
+            best = max(best, PASSES * sum(part.nbytes for part in parts) / (time.perf_counter() - started))
+    return best * min(1.0, usable_cores / threads)
+
+
+def cache_bytes(root: Path = Path("/")) -> int:
+    """Bytes of all last-level caches together; 0 when unknown. Only Linux tells."""
+    sizes: dict[tuple[str, str], int] = {}
+    for cache in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cache/index3"):
+        size = whole(read_text(cache / "size").removesuffix("K"))
+        sizes[read_text(cache / "id"), read_text(cache / "shared_cpu_list")] = (size or 0) << 10
+    return sum(sizes.values())
+
+
+def _filled(size: int) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    return np.ones(size // 8, dtype=np.int64)
+
+
+def _sum(part: np.ndarray[Any, Any]) -> None:
+    for _ in range(PASSES):
+        part.sum()

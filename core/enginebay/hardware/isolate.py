@@ -8,25 +8,35 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
+import threading
+from typing import IO, Any
 
 from enginebay.errors import HardwareError
 
+NOISE_LIMIT = 64 << 10
+"""Bytes kept of what a child prints: the last ones."""
+
 # The child keeps its own way out: what a native library prints to stdout must not mix with the answer.
 _CHILD = """
-import sys, os, json
+import json, os, sys
 answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
-path, target, arguments = json.loads(sys.stdin.read())
+path, target, arguments = json.load(sys.stdin)
 sys.path[:] = path
-module, _, name = target.partition(":")
-function = getattr(__import__(module, fromlist=[name]), name)
-result = function(*arguments)
-if hasattr(result, "model_dump"):
-    result = result.model_dump(mode="json")
-elif isinstance(result, (list, tuple)):
-    result = [item.model_dump(mode="json") if hasattr(item, "model_dump") else item for item in result]
-json.dump(result, answer)
+def plain(value):
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+try:
+    module, _, name = target.partition(":")
+    function = getattr(__import__(module, fromlist=[name]), name)
+    text = json.dumps({"result": plain(function(*arguments))})
+except SystemExit as error:
+    text = json.dumps({"error": f"called sys.exit({error.code!r})"})
+except BaseException as error:
+    told = str(error).strip().splitlines()
+    text = json.dumps({"error": f"failed: {type(error).__name__}" + (f": {told[0]}" if told else "")})
+answer.write(text + "\\n")
 answer.close()
 """
 
@@ -34,10 +44,13 @@ answer.close()
 def run_isolated(target: str, *arguments: Any, timeout: float) -> Any:
     """Call a function in a child process.
 
+    The child is killed, with whatever it started, as soon as it has answered: native libraries like to crash
+    or hang on their way out.
+
     Args:
         target: import string "module:function".
         arguments: JSON values.
-        timeout: seconds before the child, with its own children, is killed.
+        timeout: seconds before the child is killed without an answer.
 
     Returns:
         What the function returned, through JSON; a pydantic model comes as its JSON form.
@@ -45,48 +58,104 @@ def run_isolated(target: str, *arguments: Any, timeout: float) -> Any:
     Raises:
         HardwareError: the child could not be started, hung, crashed, raised, or gave no JSON.
     """
-    asked = json.dumps([sys.path, target, arguments])
-    command = [sys.executable or "python3", "-c", _CHILD]
+    child = _start(target)
+    answer, noise = _Reader(child.stdout, first_line=True), _Reader(child.stderr)
     try:
-        child = subprocess.Popen(
-            command,
+        _ask(child, json.dumps([sys.path, target, arguments]))
+        timely = answer.ended.wait(timeout)
+    finally:
+        _end(child)
+    noise.join(1.0)
+    if not timely:
+        raise HardwareError(f"{target} gave no answer within {timeout:g} s", value=target)
+    return _result(target, answer.text, child.returncode, noise.text)
+
+
+class _Reader(threading.Thread):
+    """Drains a pipe, so that the child never waits for it; keeps its first line, or its last bytes."""
+
+    def __init__(self, pipe: IO[bytes] | None, *, first_line: bool = False) -> None:
+        super().__init__(daemon=True)
+        assert pipe is not None
+        self._pipe, self._first_line = pipe, first_line
+        self._kept = b""
+        self.ended = threading.Event()
+        self.start()
+
+    @property
+    def text(self) -> str:
+        return self._kept.decode(errors="replace")
+
+    def run(self) -> None:
+        with self._pipe:
+            while piece := os.read(self._pipe.fileno(), 1 << 16):
+                self._kept += piece
+                if not self._first_line:
+                    self._kept = self._kept[-NOISE_LIMIT:]
+                elif b"\n" in piece:
+                    break
+        self.ended.set()
+
+
+def _start(target: str) -> subprocess.Popen[bytes]:
+    if getattr(sys, "frozen", False) or not sys.executable:
+        # `sys.executable` is then the application itself: it would start once more.
+        raise HardwareError(f"{target}: no child process can be started in a frozen application", value=target)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            bufsize=0,
             start_new_session=os.name == "posix",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
         raise HardwareError(f"{target}: no child process could be started: {error.strerror}", value=target) from error
-    try:
-        answer, noise = child.communicate(asked, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise HardwareError(f"{target} gave no answer within {timeout:g} s", value=target) from error
-    finally:
-        _end(child)
-    if child.returncode:
-        raise HardwareError(f"{target} {_ending(child.returncode, noise)}", value=target)
-    try:
-        return json.loads(answer)
-    except ValueError as error:
-        raise HardwareError(f"{target} ended without an answer", value=target) from error
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """Kill the child and whatever it started, and let go of its pipes."""
-    if child.poll() is None:
+def _ask(child: subprocess.Popen[bytes], question: str) -> None:
+    assert child.stdin is not None
+    with contextlib.suppress(OSError):  # it has died already, which is told below
+        child.stdin.write(question.encode())
+        child.stdin.close()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child and whatever it started."""
+    if os.name == "posix":
+        # Not yet waited for, so the number is still its own; of a child that is dying already it changes nothing.
         with contextlib.suppress(OSError):
-            if os.name == "posix":
-                os.killpg(child.pid, signal.SIGKILL)
-            else:
-                child.kill()
-        child.wait()
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.2)
+        _end_tree(child.pid)
+    child.wait()
+    if child.stdin is not None:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+
+
+def _end_tree(process: int) -> None:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(process)
+        for each in (*root.children(recursive=True), root):
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+
+
+def _result(target: str, answer: str, code: int, noise: str) -> Any:
+    try:
+        told = json.loads(answer)
+    except ValueError as error:
+        raise HardwareError(f"{target} {_ending(code, noise)}", value=target) from error
+    if "error" in told:
+        raise HardwareError(f"{target} {told['error']}", value=target)
+    return told["result"]
 
 
 def _ending(code: int, noise: str) -> str:
@@ -94,4 +163,5 @@ def _ending(code: int, noise: str) -> str:
         with contextlib.suppress(ValueError):
             return f"crashed with {signal.Signals(-code).name}"
     last = next((line.strip() for line in reversed(noise.splitlines()) if line.strip()), "")
-    return f"failed: {last}" if last else f"ended with exit code {code}"
+    how = f"ended with exit code {code}" if code else "ended without an answer"
+    return f"{how}: {last}" if last else how

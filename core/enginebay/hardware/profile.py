@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_serializer, model_validator
 
 from enginebay.errors import HardwareError
 from enginebay.spec import DeviceKind, FrozenModel, RuntimeReport
@@ -45,6 +45,10 @@ class CpuInfo(FrozenModel):
     usable_cores: float = Field(gt=0, allow_inf_nan=False)
     limited_by: tuple[str, ...] = ()
     features: frozenset[str] = frozenset()
+
+    @field_serializer("features")
+    def _sorted(self, features: frozenset[str]) -> list[str]:
+        return sorted(features)
 
 
 class MemoryInfo(FrozenModel):

@@ -10,6 +10,8 @@ import ctypes.util
 import platform
 from typing import Any
 
+from enginebay.hardware.findings import Findings, numbered
+
 _LIBRARIES = {"Linux": "libvulkan.so.1", "Windows": "vulkan-1.dll", "Darwin": "libvulkan.1.dylib"}
 _API_1_1 = 1 << 22 | 1 << 12
 _INTEGRATED, _CPU = 1, 4
@@ -125,22 +127,21 @@ class _MemoryProperties2(ctypes.Structure):
     )
 
 
-def vulkan_devices() -> list[dict[str, Any]]:
-    """All physical devices; none without a loader, or without a driver.
+def vulkan_devices() -> Findings:
+    """All physical devices in the loader's order; none without a loader, or without a driver.
 
     Raises:
-        OSError: the loader is there, but an instance cannot be made.
+        OSError: the loader is there, but an instance cannot be made, or its devices cannot be listed.
     """
     library = _load()
-    if library is None:
-        return []
-    instance = _instance(library)
-    if instance is None:
-        return []
+    instance = _instance(library) if library is not None else None
+    if library is None or instance is None:
+        return {"devices": [], "warnings": []}
     try:
-        return [_device(library, handle, index) for index, handle in enumerate(_handles(library, instance))]
+        devices = [_device(library, handle) for handle in _handles(library, instance)]
     finally:
         library.vkDestroyInstance(instance, None)
+    return {"devices": numbered("vulkan", devices), "warnings": []}
 
 
 def _load() -> ctypes.CDLL | None:
@@ -173,31 +174,31 @@ def _instance(library: ctypes.CDLL) -> ctypes.c_void_p | None:
 
 def _handles(library: ctypes.CDLL, instance: ctypes.c_void_p) -> list[ctypes.c_void_p]:
     count = ctypes.c_uint32()
-    library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
+    result = library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
     handles = (ctypes.c_void_p * count.value)()
-    library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), handles)
+    result = result or library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), handles)
+    if result < 0:  # a positive one means that there are more by now
+        raise OSError(f"vkEnumeratePhysicalDevices failed with VkResult {result}")
     return [ctypes.c_void_p(handle) for handle in handles[: count.value]]
 
 
-def _device(library: ctypes.CDLL, handle: ctypes.c_void_p, index: int) -> dict[str, Any]:
+def _device(library: ctypes.CDLL, handle: ctypes.c_void_p) -> dict[str, Any]:
+    # A driver skips the structures of a chain that it does not know, and leaves them as they are.
     pci = _PciBusInfo(type=1000212000)
     driver = _DriverProperties(type=1000196000, next=ctypes.addressof(pci))
     facts = _Properties2(type=1000059001, next=ctypes.addressof(driver))
     library.vkGetPhysicalDeviceProperties2(handle, ctypes.byref(facts))
     total, free = _memory(library, handle, facts.device_type)
-    vendor = _VENDORS.get(facts.vendor_id, f"0x{facts.vendor_id:04x}")
     return {
-        "id": f"vulkan:{index}",
-        "kind": "vulkan",
         "name": facts.name.decode(errors="replace"),
-        "vendor": vendor,
+        "vendor": _VENDORS.get(facts.vendor_id, f"0x{facts.vendor_id:04x}"),
         "memory_total": total,
         "memory_available": free,
         "unified": facts.device_type in (_INTEGRATED, _CPU),
         "software": facts.device_type == _CPU,
         "driver": _driver(driver),
         "api_version": version(facts.api_version),
-        "physical_id": _slot(pci) if facts.device_type != _CPU else None,
+        "physical_id": _slot(pci),
     }
 
 

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
+from enginebay.hardware.findings import Findings, numbered
 
-def webgpu_devices() -> list[dict[str, Any]]:
-    """Adapters that wgpu lists, one per physical device; none where it is not installed."""
-    if find_spec("wgpu") is None:
-        return []
+
+def webgpu_devices() -> Findings:
+    """Adapters that wgpu lists, through the first API that serves WebGPU: a GPU may come again through another.
+
+    WebGPU tells the greatest buffer, not the memory: that stands for it.
+    """
     import wgpu  # type: ignore[import-not-found, unused-ignore]
 
-    found: dict[tuple[Any, Any], dict[str, Any]] = {}
-    for adapter in wgpu.gpu.enumerate_adapters_sync():
-        info = adapter.info
-        key = (info.get("vendor"), info.get("device"))
-        found.setdefault(
-            key,
-            {
-                "kind": "webgpu",
-                "name": str(info.get("device", "")),
-                "vendor": str(info.get("vendor", "")),
-                "memory_total": int(adapter.limits.get("max-buffer-size", 0)),
-                "memory_available": int(adapter.limits.get("max-buffer-size", 0)),
-                "software": str(info.get("adapter_type", "")).lower() == "cpu",
-                "api_version": str(info.get("backend_type", "")) or None,
-            },
-        )
-    return [{**device, "id": f"webgpu:{index}"} for index, device in enumerate(found.values())]
+    # OpenGL lacks half of WebGPU's compute shaders.
+    adapters = [each for each in wgpu.gpu.enumerate_adapters_sync() if each.info.get("backend_type") != "OpenGL"]
+    devices = [
+        _device(each) for each in adapters if each.info.get("backend_type") == adapters[0].info.get("backend_type")
+    ]
+    return {"devices": numbered("webgpu", devices), "warnings": []}
+
+
+def _device(adapter: Any) -> dict[str, Any]:
+    buffer = int(adapter.limits.get("max-buffer-size", 0))
+    kind = str(adapter.info.get("adapter_type", "")).lower()
+    return {
+        "name": str(adapter.info.get("device", "")),
+        "vendor": str(adapter.info.get("vendor", "")),
+        "memory_total": buffer,
+        "memory_available": buffer,
+        "unified": kind in ("cpu", "integratedgpu"),
+        "software": kind == "cpu",
+        "driver": str(adapter.info.get("description", "")) or None,
+        "api_version": str(adapter.info.get("backend_type", "")) or None,
+    }
