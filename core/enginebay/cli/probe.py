@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from enginebay.cli._output import format_bytes, out, print_json
 
 if TYPE_CHECKING:
-    from enginebay.hardware.profile import Device, HardwareProfile
+    from enginebay.hardware.profile import CpuInfo, Device, HardwareProfile
 
 app = typer.Typer()
 
@@ -34,56 +35,64 @@ def probe(
 
 def _show(profile: HardwareProfile) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     system, cpu, memory = profile.system, profile.cpu, profile.memory
     container = " in a container" if system.container else ""
-    limits = f" [yellow](limited by {', '.join(cpu.limited_by)})[/]" if cpu.limited_by else ""
-    vectors = [
-        name
-        for name in ("avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "avx2", "fma", "f16c", "asimd", "sve")
-        if name in cpu.features
-    ]
-    limit = f", [yellow]limited to {format_bytes(memory.limit)}[/]" if memory.limit else ""
-    out.print(
-        f"[bold]system[/]  {system.system} {system.release} on {system.machine}{container}, Python {system.python}"
-    )
-    out.print(
-        f"[bold]CPU[/]     {escape(cpu.model or cpu.architecture)}:"
-        f" {cpu.usable_cores:g} of {cpu.logical_cores} cores usable{limits}"
-    )
-    out.print(f"        {' '.join(vectors) or 'no vector extension known'}")
-    out.print(f"[bold]memory[/]  {format_bytes(memory.available)} free of {format_bytes(memory.total)}{limit}")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("device", "name", "memory", "bandwidth", "driver", "note"):
-        table.add_column(heading, overflow="fold")
+    limits = f" [yellow](limited by {escape(', '.join(cpu.limited_by))})[/]" if cpu.limited_by else ""
+    limit = f", [yellow]limited to {format_bytes(memory.limit)} by a control group[/]" if memory.limit else ""
+    _line("system", f"{system.system} {system.release} on {system.machine}{container}, Python {system.python}")
+    _line("CPU", f"{escape(cpu.model or cpu.architecture)}: {cpu.usable_cores:g} of {_cores(cpu)} usable{limits}")
+    _line("", " ".join(name for name in VECTORS if name in cpu.features) or "no vector extension known")
+    _line("memory", f"{format_bytes(memory.available)} free of {format_bytes(memory.total)}{limit}")
     for device in profile.devices:
-        table.add_row(*_row(device))
-    out.print(table)
+        emulated = " [yellow](emulated on the CPU)[/]" if device.software else ""
+        _line(device.id, f"{escape(device.name or 'unnamed')}{emulated}")
+        _line("", escape(", ".join(_facts(device))))
     for runtime, report in sorted(profile.runtimes.items()):
         kinds = ", ".join(sorted(report.device_kinds)) or "no device"
-        out.print(f"[bold]{runtime}[/] {report.version} can use {kinds}")
+        _line(runtime, f"{escape(report.version)} can use: {kinds}")
     for warning in profile.warnings:
-        out.print(f"[yellow]warning[/] {escape(warning.probe)}: {escape(warning.message)}", soft_wrap=True)
+        _line("warning", f"[yellow]{escape(warning.probe)}[/]: {escape(warning.message)}")
 
 
-def _row(device: Device) -> tuple[str, ...]:
+VECTORS = (
+    "amx_tile",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx2",
+    "fma",
+    "f16c",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+"""Instruction sets that say most about speed."""
+
+
+def _line(label: str, text: str) -> None:
     from rich.markup import escape
 
-    notes = [
-        "emulated on the CPU" if device.software else "",
-        "shares main memory" if device.unified and device.id != "cpu" and not device.software else "",
-        f"compute capability {'.'.join(map(str, device.compute_capability))}" if device.compute_capability else "",
-        f"{device.kind} {device.api_version}" if device.api_version else "",
-    ]
-    bandwidth = (
-        f"{device.memory_bandwidth / 1e9:.0f} GB/s ({device.bandwidth_source})" if device.memory_bandwidth else "-"
-    )
-    return (
-        f"[bold]{device.id}[/]",
-        escape(device.name),
-        f"{format_bytes(device.memory_available)} free of {format_bytes(device.memory_total)}",
-        bandwidth,
-        escape(device.driver or "-"),
-        ", ".join(note for note in notes if note),
-    )
+    out.print(f"[bold]{escape(label):<11}[/] {text}", soft_wrap=True)
+
+
+def _cores(cpu: CpuInfo) -> str:
+    threads = "" if cpu.physical_cores == cpu.logical_cores else f" ({cpu.physical_cores} physical)"
+    return f"{cpu.logical_cores} cores{threads}"
+
+
+def _facts(device: Device) -> Iterator[str]:
+    yield f"{format_bytes(device.memory_available)} free of {format_bytes(device.memory_total)}"
+    if device.unified and device.id != "cpu":
+        yield "in main memory"
+    if device.memory_bandwidth:
+        yield f"reads {device.memory_bandwidth / 1e9:.0f} GB/s ({device.bandwidth_source})"
+    if device.compute:
+        yield f"{device.compute / 1e12:.2g} TFLOP/s ({device.compute_source})"
+    if device.compute_capability:
+        yield f"compute capability {'.'.join(map(str, device.compute_capability))}"
+    if device.api_version:
+        yield f"{device.kind} {device.api_version}"
+    if device.driver:
+        yield f"driver {device.driver}"

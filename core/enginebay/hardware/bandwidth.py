@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 LEAST_BUFFER = 128 << 20
 MOST_BUFFER = 2 << 30
 """Bytes; between them the buffer is four times the last-level caches, so that these serve little of it."""
-ROUNDS, PASSES = 4, 4
-"""Passes over the buffer in a round make up for the cost of starting the threads' work."""
+SECONDS = 0.2
+"""For which rounds are timed, the best of which counts: other programs disturb the others."""
+PASSES = 4
+"""Passes over the buffer in a round: they make up for the cost of starting the threads' work."""
 
 
 def read_bandwidth(usable_cores: float, available: int, root: Path = Path("/")) -> float | None:
-    """Bytes per second that the usable cores together read, the best of a few rounds; None without room for it.
+    """Bytes per second that the usable cores together read, the best of some rounds; None without room for it.
 
     Each thread sums a buffer of its own, which it has filled itself, so that the memory lies near its core; numpy
-    lets the interpreter's lock go meanwhile. Takes about 0.2 s. A fraction of a core, which a control group grants
+    lets the interpreter's lock go meanwhile. Takes about 0.3 s. A fraction of a core, which a control group grants
     by stopping the process now and then, counts as a fraction.
 
     Args:
@@ -40,8 +42,8 @@ def read_bandwidth(usable_cores: float, available: int, root: Path = Path("/")) 
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(_filled, [buffer // threads] * threads))
-        for _ in range(ROUNDS):
-            started = time.perf_counter()
+        until = time.perf_counter() + SECONDS
+        while (started := time.perf_counter()) < until:
             list(pool.map(_sum, parts))
             best = max(best, PASSES * sum(part.nbytes for part in parts) / (time.perf_counter() - started))
     return best * min(1.0, usable_cores / threads)

@@ -132,7 +132,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(0.2)
         _end_tree(child.pid)
-    child.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1.0)  # one that hangs in a driver cannot even be killed
     if child.stdin is not None:
         with contextlib.suppress(OSError):
             child.stdin.close()
@@ -148,7 +149,7 @@ def _end_tree(process: int) -> None:
                 each.kill()
 
 
-def _result(target: str, answer: str, code: int, noise: str) -> Any:
+def _result(target: str, answer: str, code: int | None, noise: str) -> Any:
     try:
         told = json.loads(answer)
     except ValueError as error:
@@ -158,8 +159,8 @@ def _result(target: str, answer: str, code: int, noise: str) -> Any:
     return told["result"]
 
 
-def _ending(code: int, noise: str) -> str:
-    if code < 0:
+def _ending(code: int | None, noise: str) -> str:
+    if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             return f"crashed with {signal.Signals(-code).name}"
     last = next((line.strip() for line in reversed(noise.splitlines()) if line.strip()), "")
