@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from enginebay import DeviceKind, HardwareProfile, paths
-from enginebay.errors import HardwareError
 from enginebay.hardware import probe as probing
-from enginebay.hardware.isolate import run_isolated
 from enginebay.hardware.probe import probe
 
 CHILDREN = """
@@ -43,51 +38,6 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "misbehaving.py").write_text(CHILDREN)
     monkeypatch.syspath_prepend(str(tmp_path))
     return "misbehaving"
-
-
-def test_an_answer(children: str) -> None:
-    assert run_isolated(f"{children}:add", 2, 3, timeout=30) == 5
-    assert run_isolated(f"{children}:noisy", timeout=30) == {"fine": True}
-
-
-@pytest.mark.parametrize(
-    ("function", "told"),
-    [
-        ("crash", "SIGSEGV"),
-        ("leave", r"sys\.exit\(3\)"),
-        ("vanish", "without an answer"),
-        ("fail", "no such luck"),
-        ("odd", "JSON"),
-        ("missing", "missing"),
-    ],
-)
-def test_a_child_that_fails_is_an_error_that_says_how(children: str, function: str, told: str) -> None:
-    with pytest.raises(HardwareError, match=told):
-        run_isolated(f"{children}:{function}", timeout=30)
-
-
-def test_a_child_that_hangs_is_killed_with_its_own_children(children: str, tmp_path: Path) -> None:
-    note = tmp_path / "grandchild"
-    with pytest.raises(HardwareError, match="no answer within 2 s"):
-        run_isolated(f"{children}:hang", str(note), timeout=2)
-    grandchild = int(note.read_text())
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and _runs(grandchild):
-        time.sleep(0.05)
-    assert not _runs(grandchild)
-
-
-def _runs(process: int) -> bool:
-    state = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False
-    ).stdout
-    return bool(state.strip()) and not state.startswith("Z")
-
-
-def test_a_machine_that_allows_no_children(children: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(HardwareError, match="no child process could be started"):
-        run_isolated(f"{children}:add", 1, 1, timeout=5)
 
 
 def test_this_machine() -> None:
