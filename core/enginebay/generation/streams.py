@@ -12,16 +12,12 @@ from enginebay.interfaces._threads import close_iterator
 from enginebay.interfaces.generator import Chunk
 
 
-class TextStream:
-    """Chunks as they come. Closing it early stops the engine; a context manager closes by itself.
-
-    After the last chunk, `result` holds what a blocking call would have returned.
-    """
+class _WithResult:
+    """What both kinds of stream have: the run, and its result once it has ended."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._result: Result | None = None
-        self._chunks = self._iterate()
 
     @property
     def result(self) -> Result:
@@ -33,6 +29,17 @@ class TextStream:
         if self._result is None:
             raise GenerationError("the stream has not been read to its end", partial_text=self._run.text())
         return self._result
+
+
+class TextStream(_WithResult):
+    """Chunks as they come. Closing it early stops the engine; a context manager closes by itself.
+
+    After the last chunk, `result` holds what a blocking call would have returned.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._chunks = self._iterate()
 
     def texts(self) -> Iterator[str]:
         """Just the texts, empty ones left out."""
@@ -78,24 +85,12 @@ class TextStream:
                 gate.release()
 
 
-class AsyncTextStream:
+class AsyncTextStream(_WithResult):
     """Async twin of `TextStream`: cancelling the task that reads it stops the engine."""
 
     def __init__(self, run: Run) -> None:
-        self._run = run
-        self._result: Result | None = None
+        super().__init__(run)
         self._chunks = self._iterate()
-
-    @property
-    def result(self) -> Result:
-        """The whole result.
-
-        Raises:
-            GenerationError: the stream has not been read to its end.
-        """
-        if self._result is None:
-            raise GenerationError("the stream has not been read to its end", partial_text=self._run.text())
-        return self._result
 
     async def texts(self) -> AsyncIterator[str]:
         """Just the texts, empty ones left out."""
