@@ -1,4 +1,4 @@
-"""Probes that do what native libraries do on bad days; called in child processes by the tests."""
+"""What native libraries do on bad days, and probes of fake devices; the tests call these in child processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from enginebay import DeviceKind, RuntimeReport
+from enginebay import Device, DeviceKind, HardwareProfile, RuntimeReport
 
 
 def add(first: int, second: int) -> int:
@@ -104,3 +104,37 @@ def reports() -> list[RuntimeReport]:
 
 def nonsense_report() -> dict[str, Any]:
     return {"version": 1, "flavour": "vanilla"}
+
+
+def nonsense_device() -> dict[str, Any]:
+    return {"devices": [{"nonsense": 1}], "warnings": ["one GPU is odd"]}
+
+
+def answer_words() -> list[str]:
+    return ["words"]
+
+
+GPU = {"name": "Fake GPU", "memory_total": 24 << 30, "physical_id": "0000:01:00.0"}
+
+
+def fake_gpu() -> dict[str, Any]:
+    """A GPU that is not there, with as much memory free as a file says."""
+    free = int(Path(os.environ["FAKE_GPU_FREE"]).read_text())
+    speed = {"memory_bandwidth": 1e12, "bandwidth_source": "nvml", "compute": 1e14, "compute_source": "table"}
+    return {"devices": [{**GPU, **speed, "id": "cuda:0", "kind": "cuda", "memory_available": free}], "warnings": []}
+
+
+def fake_gpu_by_vulkan() -> dict[str, Any]:
+    """The same, as Vulkan would list it, and one in the processor."""
+    inside = {"id": "vulkan:1", "kind": "vulkan", "name": "Fake APU", "unified": True}
+    return {
+        "devices": [{**GPU, "id": "vulkan:0", "kind": "vulkan", "memory_available": 24 << 30}, inside],
+        "warnings": [],
+    }
+
+
+def probe_devices(profile: HardwareProfile) -> list[Device]:
+    """The hook of a plugin."""
+    name = f"Fake NPU beside {len(profile.devices)} others"
+    npu = Device(id="npu:0", kind=DeviceKind.REMOTE, name=name, memory_total=1, memory_available=1)
+    return [npu, npu.model_copy(update={"id": "cpu"})]

@@ -96,6 +96,7 @@ def test_version_1(tmp_path: Path) -> None:
 
 def test_a_container_on_version_1_sees_its_own_group_and_is_told_of_its_ancestors(tmp_path: Path) -> None:
     """Docker mounts the container's group alone, and the limit of the pod above it stands in memory.stat only."""
+    stat = f"hierarchical_memory_limit {2 * GIB}\ntotal_inactive_file {GIB // 2}\n"
     root = tree(
         tmp_path,
         {
@@ -103,7 +104,7 @@ def test_a_container_on_version_1_sees_its_own_group_and_is_told_of_its_ancestor
             "proc/self/cgroup": "4:memory:/docker/x\n",
             "sys/fs/cgroup/memory/memory.limit_in_bytes": str(4 * GIB),
             "sys/fs/cgroup/memory/memory.usage_in_bytes": str(GIB),
-            "sys/fs/cgroup/memory/memory.stat": f"hierarchical_memory_limit {2 * GIB}\ntotal_inactive_file {GIB >> 1}\n",
+            "sys/fs/cgroup/memory/memory.stat": stat,
         },
     )
     assert memory_room(root) == MemoryRoom(2 * GIB, 2 * GIB - GIB // 2)
