@@ -308,7 +308,7 @@ def _cache_key(
         _boot(root),
         [read_text(root / f"sys/module/{driver}/version") for driver in ("nvidia", "amdgpu")],
         sorted(str(file) for pattern in ("nvidia*", "kfd", "dri/*", "dxg") for file in root.glob(f"dev/{pattern}")),
-        sorted((str(file), file.stat().st_mtime) for file in manifests),
+        sorted((str(file), read_text(file)) for file in manifests),
         cpu.model_dump(mode="json"),
         memory.total,
         memory.limit,

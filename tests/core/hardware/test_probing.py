@@ -72,6 +72,20 @@ def test_other_limits_are_another_situation(monkeypatch: pytest.MonkeyPatch) -> 
     assert probe().created > first.created
 
 
+def test_another_vulkan_driver_is_another_situation(tmp_path: Path) -> None:
+    def key() -> str:
+        cpu, memory = probing.read_cpu(), probing.read_memory()
+        return probing._cache_key(cpu, memory, {}, [], "", tmp_path)
+
+    first, folder = key(), tmp_path / "usr/share/vulkan/icd.d"
+    folder.mkdir(parents=True)
+    (folder / "dangling.json").symlink_to(tmp_path / "nowhere")
+    second = key()
+    (folder / "lvp_icd.json").write_text("{}")
+    assert key() == key()
+    assert len({first, second, key()}) == 3
+
+
 def test_a_profile_with_warnings_is_kept_for_minutes_only() -> None:
     checks = {"bad": f"{CHILDREN}:fail"}
     first = probe(checks=checks)
