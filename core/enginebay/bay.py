@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from enginebay.spec import BackendSpec
 
 AUTO = "auto"
+
+FRESH = 5.0
+"""Seconds for which a bay does not look at free memory again."""
 
 
 class Bay:
@@ -66,6 +71,7 @@ class Bay:
             file=Path(config) if config is not None else None, profile=profile, flags=flags, overrides=overrides
         )
         self._hardware = hardware
+        self._hardware_until = 0.0 if hardware is None else math.inf
         self._lock = threading.RLock()
         # A bay that nobody closed still frees its engines, at the latest when the interpreter ends.
         self._holder = _Holder(self.settings, plugins)
@@ -89,11 +95,11 @@ class Bay:
         return ModelStore(self.settings.models.directory, catalogue)
 
     def hardware(self, *, refresh: bool = False) -> HardwareProfile:
-        """This machine's hardware profile; probed on first use and cached on disk."""
+        """This machine's hardware profile; free memory is at most `FRESH` seconds old, the rest is kept on disk."""
         from enginebay.hardware.probe import probe
 
         with self._lock:
-            if self._hardware is None or refresh:
+            if self._hardware is None or refresh or time.monotonic() > self._hardware_until:
                 checks = self.plugins.checks()
                 self._hardware = probe(
                     refresh=refresh,
@@ -103,6 +109,7 @@ class Bay:
                     timeout=self.settings.probe.timeout,
                     key=self._versions(checks),
                 )
+                self._hardware_until = time.monotonic() + FRESH
             return self._hardware
 
     def decide(

@@ -267,6 +267,17 @@ def test_observers_are_told(model: str) -> None:
     assert told == ["decided", "engine_opened", "request_finished", "engine_closed"]
 
 
+def test_free_memory_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bay = Bay(plugins=load_modules({}))
+    first = bay.hardware()
+    assert bay.hardware() is first
+    monkeypatch.setattr("enginebay.bay.FRESH", -1.0)
+    bay.hardware(refresh=True)
+    assert bay.hardware() is not bay.hardware()
+    given = Bay(plugins=load_modules({}), hardware=first)
+    assert given.hardware() is first
+
+
 def test_explaining_opens_nothing(model: str) -> None:
     bay = make_bay(spec_of("fake"))
     decision = bay.explain(model, workload="throughput", sampling=["temperature"])
