@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -198,6 +200,8 @@ class XllamacppGenerator(Generator):
         try:
             server.handle_completions(body, take)
         finally:
+            # Let go before the end is told: whoever closes the engine must hold the last reference.
+            del server
             call.end()
             with self._lock:
                 self._calls.discard(call)
@@ -257,11 +261,13 @@ class XllamacppGenerator(Generator):
     def close(self) -> None:
         """Stop running streams and free the model."""
         with self._lock:
-            server, self._server = self._server, None
+            servers = [self._server] if self._server is not None else []
+            self._server = None
             calls = list(self._calls)
         for call in calls:
             call.stop()
-        del server
+        if servers:
+            _free(servers, self._address.hostname or "127.0.0.1", self._address.port or 0)
 
     def _opened(self) -> Any:
         server = self._server
@@ -277,6 +283,22 @@ class XllamacppGenerator(Generator):
             )
             self._local.connection = connection
         return connection
+
+
+def _free(servers: list[Any], host: str, port: int) -> None:
+    """Drop the last reference to a server. Its listener can miss the stop and wait on; a connection wakes it."""
+    gone = threading.Event()
+
+    def wake() -> None:
+        while not gone.wait(0.02):
+            with suppress(OSError):
+                socket.create_connection((host, port), timeout=1).close()
+
+    waking = threading.Thread(target=wake, name="xllamacpp-close", daemon=True)
+    waking.start()
+    servers.clear()
+    gone.set()
+    waking.join()
 
 
 def _body(request: GenerationRequest, context: int) -> dict[str, Any]:

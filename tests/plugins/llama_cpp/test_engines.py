@@ -130,6 +130,12 @@ def test_closing_twice_and_use_after_close(open_backend: Any, backend: str) -> N
             use()
 
 
+def test_opening_and_closing_again_and_again(open_backend: Any, backend: str) -> None:
+    """The server's listener misses its stop now and then; unwoken, closing would never return."""
+    for _ in range(25):
+        open_backend(backend, context_length=256, streams=2).close()
+
+
 def test_closing_while_a_stream_is_open(open_backend: Any, backend: str) -> None:
     engine = open_backend(backend)
     stream = engine.stream(greedy(STORY, 900))
