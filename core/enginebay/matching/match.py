@@ -95,6 +95,7 @@ class _Judge:
         self.by_kind: dict[DeviceKind, list[Device]] = {}
         for device in hardware.devices:
             self.by_kind.setdefault(device.kind, []).append(device)
+        self.of_device = {device.id: tuple(self._device_reasons(device)) for device in hardware.devices}
         self.broken = {
             warning.probe.removeprefix(RUNTIME_PROBE): warning.message
             for warning in hardware.warnings
@@ -110,12 +111,13 @@ class _Judge:
     def matches(self, spec: BackendSpec) -> Iterable[Match]:
         """The spec on every device it could use; on none, one refusal."""
         of_spec = tuple(self._spec_reasons(spec))
-        found = False
-        for support in spec.devices:
-            for device in self.by_kind.get(support.kind, ()):
-                found = True
-                yield self._judge(spec, support, device, of_spec)
-        if not found:
+        usable = [support for support in spec.devices if support.kind in self.by_kind]
+        for support in usable:
+            of_support = tuple(self._support_reasons(spec, support))
+            for device in self.by_kind[support.kind]:
+                reasons = [*of_spec, *self.of_device[device.id], *_limits(support, device), *of_support]
+                yield self._judge(spec, support, device, reasons)
+        if not usable:
             kinds = ", ".join(support.kind.value for support in spec.devices)
             reason = Reason(
                 RefusalCode.NO_DEVICE,
@@ -124,8 +126,7 @@ class _Judge:
             )
             yield Match(spec.name, "", "", (*of_spec, reason))
 
-    def _judge(self, spec: BackendSpec, support: DeviceSupport, device: Device, of_spec: tuple[Reason, ...]) -> Match:
-        reasons = [*of_spec, *self._device_reasons(spec, support, device)]
+    def _judge(self, spec: BackendSpec, support: DeviceSupport, device: Device, reasons: list[Reason]) -> Match:
         estimate: Estimate | None = None
         # Sizes and speeds in a format that the backend does not read would be another file's.
         if self.estimator is not None and self.estimator.model.format in spec.formats:
@@ -170,7 +171,7 @@ class _Judge:
                 f"install it anew: {spec.install}" if spec.install else "install its library anew",
             )
 
-    def _device_reasons(self, spec: BackendSpec, support: DeviceSupport, device: Device) -> Iterable[Reason]:
+    def _device_reasons(self, device: Device) -> Iterable[Reason]:
         asked = self.requirement.device
         if asked is not None and asked not in (device.id, device.kind.value):
             yield Reason(
@@ -184,7 +185,8 @@ class _Judge:
                 f"{device.name} is emulated on the CPU",
                 "allow it with allow_software_devices, for tests",
             )
-        yield from _limits(support, device)
+
+    def _support_reasons(self, spec: BackendSpec, support: DeviceSupport) -> Iterable[Reason]:
         system = self.hardware.system
         for needed, present in ((support.systems, system.system), (support.machines, system.machine)):
             if needed and present not in needed:

@@ -30,6 +30,7 @@ VLLM = BackendSpec(
             step_overhead=3e-3,
             overhead_bytes=3 << 29,
             systems=("Linux",),
+            install="docker pull rocm/vllm",
         ),
         DeviceSupport(
             kind=DeviceKind.CPU,
