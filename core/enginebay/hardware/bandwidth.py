@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,14 @@ def read_bandwidth(usable_cores: float, available: int, root: Path = Path("/")) 
         return None
     threads = max(1, ceil(usable_cores))
     best = 0.0
-    with ThreadPoolExecutor(threads) as pool:
+    # A limit on the process (ulimit -v, -u) may forbid the memory or the threads.
+    with suppress(MemoryError, RuntimeError), ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(_filled, [buffer // threads] * threads))
         until = time.perf_counter() + SECONDS
         while (started := time.perf_counter()) < until:
             list(pool.map(_sum, parts))
             best = max(best, PASSES * sum(part.nbytes for part in parts) / (time.perf_counter() - started))
-    return best * min(1.0, usable_cores / threads)
+    return best * min(1.0, usable_cores / threads) or None
 
 
 def cache_bytes(root: Path = Path("/")) -> int:
