@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from enginebay.hardware.profile import CpuInfo as CpuInfo
     from enginebay.hardware.profile import Device as Device
     from enginebay.hardware.profile import HardwareProfile as HardwareProfile
-    from enginebay.hookspecs import ConverterSpec as ConverterSpec
     from enginebay.hookspecs import EngineEvent as EngineEvent
     from enginebay.hookspecs import RequestEvent as RequestEvent
     from enginebay.hookspecs import hookimpl as hookimpl
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from enginebay.matching.requirement import Requirement as Requirement
     from enginebay.matching.requirement import Workload as Workload
     from enginebay.models.catalogue import CatalogueEntry as CatalogueEntry
+    from enginebay.models.conversion import ConversionRequest as ConversionRequest
+    from enginebay.models.conversion import ConverterSpec as ConverterSpec
     from enginebay.models.info import ModelInfo as ModelInfo
     from enginebay.opening import OpenRequest as OpenRequest
     from enginebay.sampling.params import Constraint as Constraint
@@ -49,7 +50,7 @@ _HOMES = {
     "bay": ("Bay",),
     "errors": ("EnginebayError",),
     "hardware.profile": ("CpuInfo", "Device", "HardwareProfile"),
-    "hookspecs": ("ConverterSpec", "EngineEvent", "RequestEvent", "hookimpl"),
+    "hookspecs": ("EngineEvent", "RequestEvent", "hookimpl"),
     "interfaces.embedder": ("Embedder",),
     "interfaces.generator": ("Chunk", "FinishReason", "GenerationRequest", "Generator", "TokenLogprob", "Usage"),
     "interfaces.quantizer": ("Quantizer",),
@@ -58,6 +59,7 @@ _HOMES = {
     "matching.decision": ("Decision",),
     "matching.requirement": ("Requirement", "Workload"),
     "models.catalogue": ("CatalogueEntry",),
+    "models.conversion": ("ConversionRequest", "ConverterSpec"),
     "models.info": ("ModelInfo",),
     "opening": ("OpenRequest",),
     "sampling.params": ("Constraint", "SamplingParams"),

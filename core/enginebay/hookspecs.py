@@ -15,27 +15,12 @@ if TYPE_CHECKING:
     from enginebay.interfaces.generator import Timing, Usage
     from enginebay.matching.decision import Decision
     from enginebay.models.catalogue import CatalogueEntry
+    from enginebay.models.conversion import ConverterSpec
     from enginebay.spec import BackendSpec
 
 PROJECT = "enginebay"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-
-@dataclass(frozen=True, slots=True)
-class ConverterSpec:
-    """A step from one model format to another, for the shortest path.
-
-    Attributes:
-        factory: import string of `(source: Path, target: Path, events) -> None`.
-        cost: seconds per GB of weights, for choosing between paths.
-    """
-
-    name: str
-    source: str
-    target: str
-    factory: str
-    cost: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ def _check_name(text: str) -> str:
     return text
 
 
+BackendName = Annotated[str, AfterValidator(_check_name)]
 ImportString = Annotated[str, AfterValidator(_check_import_string)]
 RequirementString = Annotated[str, AfterValidator(_check_requirement)]
 
@@ -167,7 +168,7 @@ class BackendSpec(FrozenModel):
         options: import string of the pydantic model of its options, or None when it has none.
     """
 
-    name: Annotated[str, AfterValidator(_check_name)]
+    name: BackendName
     interface: Interface
     summary: str = ""
     factory: ImportString | None = None

@@ -13,8 +13,9 @@ import typer
 from pydantic import BaseModel
 
 from enginebay.errors import BackendUnavailableError, PluginError, UnknownBackendError
-from enginebay.hookspecs import ConverterSpec, hookimpl
+from enginebay.hookspecs import hookimpl
 from enginebay.matching.decision import RefusalCode
+from enginebay.models.conversion import ConverterSpec
 from enginebay.plugins import BackendState, Plugins, PluginState, load_modules
 from enginebay.spec import API_VERSION, BackendSpec, DeviceKind, DeviceSupport, Interface
 
@@ -181,7 +182,7 @@ def test_checks_are_those_of_installed_backends(make: Make) -> None:
 
 
 def test_things_that_plugins_add(make: Make) -> None:
-    step = ConverterSpec("c", "gguf", "safetensors", "made_engine:open_engine")
+    step = ConverterSpec(name="c", source="gguf", target="safetensors", factory="made_engine:open_engine")
     good = make("a", converters=lambda: [step], prompt_templates=lambda: iter([("t", "{{ x }}")]))
     silent = make("b")
     plugins = loaded(good, silent)
@@ -192,7 +193,7 @@ def test_things_that_plugins_add(make: Make) -> None:
 
 
 def test_a_hook_that_fails_is_a_warning_on_its_plugin_alone(make: Make) -> None:
-    step = ConverterSpec("c", "gguf", "safetensors", "made_engine:open_engine")
+    step = ConverterSpec(name="c", source="gguf", target="safetensors", factory="made_engine:open_engine")
 
     def explode() -> object:
         raise ValueError("no converters today")

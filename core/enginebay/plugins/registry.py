@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from enginebay.errors import BackendUnavailableError, PluginError, UnknownBackendError
-from enginebay.hookspecs import ConverterSpec
+from enginebay.models.conversion import ConverterSpec
 from enginebay.plugins.availability import judge
 from enginebay.plugins.guard import call_guarded
 from enginebay.plugins.memory import Memory, Proof, with_entry, without_entry
