@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from enginebay.hookspecs import RequestEvent as RequestEvent
     from enginebay.hookspecs import hookimpl as hookimpl
     from enginebay.interfaces.embedder import Embedder as Embedder
+    from enginebay.interfaces.generator import CallbackGenerator as CallbackGenerator
     from enginebay.interfaces.generator import Chunk as Chunk
     from enginebay.interfaces.generator import FinishReason as FinishReason
     from enginebay.interfaces.generator import GenerationRequest as GenerationRequest
     from enginebay.interfaces.generator import Generator as Generator
     from enginebay.interfaces.generator import TokenLogprob as TokenLogprob
     from enginebay.interfaces.generator import Usage as Usage
+    from enginebay.interfaces.logits import LogitsModel as LogitsModel
+    from enginebay.interfaces.logits import Vocabulary as Vocabulary
     from enginebay.interfaces.quantizer import Quantizer as Quantizer
     from enginebay.interfaces.tuner import Tuner as Tuner
     from enginebay.interfaces.vector_store import VectorStore as VectorStore
@@ -52,7 +55,16 @@ _HOMES = {
     "hardware.profile": ("CpuInfo", "Device", "HardwareProfile"),
     "hookspecs": ("EngineEvent", "RequestEvent", "hookimpl"),
     "interfaces.embedder": ("Embedder",),
-    "interfaces.generator": ("Chunk", "FinishReason", "GenerationRequest", "Generator", "TokenLogprob", "Usage"),
+    "interfaces.generator": (
+        "CallbackGenerator",
+        "Chunk",
+        "FinishReason",
+        "GenerationRequest",
+        "Generator",
+        "TokenLogprob",
+        "Usage",
+    ),
+    "interfaces.logits": ("LogitsModel", "Vocabulary"),
     "interfaces.quantizer": ("Quantizer",),
     "interfaces.tuner": ("Tuner",),
     "interfaces.vector_store": ("VectorStore",),

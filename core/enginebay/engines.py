@@ -21,7 +21,9 @@ from enginebay.errors import (
 from enginebay.generation.handle import OpenEngine
 from enginebay.hookspecs import EngineEvent
 from enginebay.interfaces.generator import Generator
+from enginebay.interfaces.logits import LogitsModel
 from enginebay.opening import OpenRequest
+from enginebay.sampling.logits_generator import LogitsGenerator
 from enginebay.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -137,8 +139,10 @@ class EnginePool:
         model = request.model.reference
         try:
             engine = plugins.factory(spec)(request)
+            if isinstance(engine, LogitsModel):
+                engine = LogitsGenerator(engine)
             if not isinstance(engine, Generator):
-                raise TypeError(f"the factory returned {type(engine).__name__}, not a Generator")
+                raise TypeError(f"the factory returned {type(engine).__name__}, not a Generator or a LogitsModel")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a factory that calls sys.exit must not end the application

@@ -16,6 +16,7 @@ from enginebay.generation.streams import AsyncTextStream, TextStream, collect, d
 from enginebay.interfaces.generator import Generator
 from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
+from enginebay.sampling.logits_generator import LogitsGenerator
 from enginebay.sampling.plan import make_params
 from enginebay.spec import BackendSpec, Concurrency
 
@@ -40,6 +41,11 @@ class OpenEngine:
     def __post_init__(self) -> None:
         if self.spec.concurrency is Concurrency.SERIAL:
             self.gate = Gate()
+
+    @cached_property
+    def sampled(self) -> Generator:
+        """The core's sampler over the engine's logits, for parameters that are not native to it."""
+        return LogitsGenerator(self.engine.logits_model())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from enginebay.errors import EnginebayError, GenerationError
 from enginebay.generation.results import Output, Result
 from enginebay.hookspecs import RequestEvent
-from enginebay.interfaces.generator import Chunk, FinishReason, GenerationRequest, Timing, TokenLogprob, Usage
+from enginebay.interfaces.generator import (
+    Chunk,
+    FinishReason,
+    GenerationRequest,
+    Generator,
+    Timing,
+    TokenLogprob,
+    Usage,
+)
 from enginebay.prompts.chat_template import RenderedPrompt
 from enginebay.sampling.plan import Plan, plan
 from enginebay.sampling.stops import StopBuffer
@@ -72,6 +80,7 @@ class Run:
         self.handle = handle
         self.prompt = prompt
         self.plan: Plan = plan(params, handle.spec, handle.others())
+        self.engine: Generator = handle.opened.sampled if self.plan.by_logits else handle.engine
         self.outputs: list[GatheredOutput] = []
         self.started = time.perf_counter()
         self.first: float | None = None

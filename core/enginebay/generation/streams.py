@@ -71,7 +71,7 @@ class TextStream(_WithResult):
         try:
             with run.translating():
                 for request, output in run.requests():
-                    chunks = run.handle.engine.stream(request)
+                    chunks = run.engine.stream(request)
                     try:
                         for chunk in chunks:
                             yield run.take(output, chunk)
@@ -124,7 +124,7 @@ class AsyncTextStream(_WithResult):
         try:
             with run.translating():
                 for request, output in run.requests():
-                    chunks = run.handle.engine.astream(request)
+                    chunks = run.engine.astream(request)
                     try:
                         async for chunk in chunks:
                             yield run.take(output, chunk)
@@ -148,7 +148,7 @@ def collect(run: Run) -> Result:
     try:
         with run.translating():
             for request, output in run.requests():
-                run.handle.engine.push(request, run.receiver(output))
+                run.engine.push(request, run.receiver(output))
             return run.result()
     finally:
         if gate is not None:

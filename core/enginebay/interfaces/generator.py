@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from queue import SimpleQueue
 
-from enginebay.errors import GenerationError
+from enginebay.errors import GenerationError, UnsupportedFeatureError
 from enginebay.interfaces._threads import close_iterator, items_from_thread
+from enginebay.interfaces.logits import LogitsModel
 from enginebay.sampling.params import SamplingParams
 
 
@@ -168,6 +172,14 @@ class Generator(ABC):
     def close(self) -> None:
         """Free weights and memory. Closing twice is no error."""
 
+    def logits_model(self) -> LogitsModel:
+        """The engine as one that hands over logits, for what it cannot do itself; needs `Feature.LOGITS`.
+
+        Raises:
+            UnsupportedFeatureError: it does not hand them over.
+        """
+        raise UnsupportedFeatureError("this engine does not hand over logits", value=type(self).__name__)
+
     def push(self, request: GenerationRequest, receive: Callable[[Chunk], bool]) -> None:
         """Generate, handing each chunk to `receive` in this thread, until it returns True.
 
@@ -193,13 +205,42 @@ class Generator(ABC):
         self.push(request, receive)
         return gather(chunks)
 
-    def generate_batch(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
-        """Generate many outputs, in the order of the requests, as many at once as the engine takes."""
+    def push_batch(self, requests: Sequence[GenerationRequest], receive: Callable[[int, Chunk], bool]) -> None:
+        """Generate many outputs together, handing each chunk and its request's index to `receive`.
+
+        One output ends when `receive` returns True for it. An engine that decodes a batch in one call overrides this;
+        derived, as many requests run at once as the engine takes, each in a thread, and `receive` is called from them.
+        The first error stops the others and is raised.
+        """
         width = min(self.max_concurrency, len(requests))
         if width <= 1:
-            return [self.generate(request) for request in requests]
+            for index, request in enumerate(requests):
+                self.push(request, partial(receive, index))
+            return
+        failed = threading.Event()
+
+        def run(index: int) -> None:
+            if failed.is_set():
+                return
+            try:
+                self.push(requests[index], lambda chunk: receive(index, chunk) or failed.is_set())
+            except BaseException:
+                failed.set()
+                raise
+
         with ThreadPoolExecutor(width, thread_name_prefix="enginebay-batch") as pool:
-            return list(pool.map(self.generate, requests))
+            list(pool.map(run, range(len(requests))))
+
+    def generate_batch(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        """Generate many whole outputs, in the order of the requests."""
+        chunks: list[list[Chunk]] = [[] for _ in requests]
+
+        def receive(index: int, chunk: Chunk) -> bool:
+            chunks[index].append(chunk)
+            return False
+
+        self.push_batch(requests, receive)
+        return [gather(one) for one in chunks]
 
     def astream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
         """Async twin of `stream`: cancelling the task or closing the iterator stops the engine.
@@ -211,3 +252,47 @@ class Generator(ABC):
     async def agenerate(self, request: GenerationRequest) -> Completion:
         """Async twin of `generate`."""
         return gather([chunk async for chunk in self.astream(request)])
+
+
+class CallbackGenerator(Generator):
+    """A generator whose engine calls back: it implements `push`, and `stream` is derived from it.
+
+    Rules for `push` are those for `stream`; when `receive` returns True or raises, the engine stops within one token.
+    """
+
+    @abstractmethod
+    def push(self, request: GenerationRequest, receive: Callable[[Chunk], bool]) -> None:
+        """Generate in this thread, handing each chunk to `receive`, until it returns True."""
+
+    def check_open(self) -> None:
+        """Raise EngineClosedError after `close`: called before a stream's thread is started."""
+
+    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Generate; see `Generator.stream`. The engine's call blocks, so it has a thread of its own."""
+        self.check_open()
+        chunks: SimpleQueue[Chunk | None] = SimpleQueue()
+        stopped = False
+        failure: BaseException | None = None
+
+        def receive(chunk: Chunk) -> bool:
+            chunks.put(chunk)
+            return stopped
+
+        def work() -> None:
+            nonlocal failure
+            try:
+                self.push(request, receive)
+            except BaseException as error:  # noqa: BLE001 - raised by the consumer
+                failure = error
+            chunks.put(None)
+
+        thread = threading.Thread(target=work, name="enginebay-stream", daemon=True)
+        thread.start()
+        try:
+            while (chunk := chunks.get()) is not None:
+                yield chunk
+            if failure is not None:
+                raise failure
+        finally:
+            stopped = True
+            thread.join()

@@ -21,8 +21,8 @@ from enginebay.matching.estimate import Estimator
 from enginebay.matching.requirement import Requirement, Workload
 from enginebay.matching.sums import memory_sum, size
 from enginebay.models.info import ModelInfo
-from enginebay.sampling.plan import EMULATED
-from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport
+from enginebay.sampling.plan import EMULATED, given_features
+from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport, Feature
 
 LEVEL = 1.05
 """Two speeds nearer than this ratio are called level: no estimate is better than that."""
@@ -155,9 +155,10 @@ class _Judge:
                     "that the model was trained for",
                     f"ask for at most {model.context_length}",
                 )
-        for feature in sorted(requirement.features - spec.features):
+        for feature in sorted(requirement.features - given_features(spec)):
             yield Reason(RefusalCode.FEATURE, f"it lacks the feature {feature.value}", _ELSEWHERE)
-        for name in sorted(requirement.sampling - spec.sampling - EMULATED):
+        lacking = frozenset() if Feature.LOGITS in spec.features else requirement.sampling - spec.sampling - EMULATED
+        for name in sorted(lacking):
             yield Reason(RefusalCode.PARAMETER, f"it lacks the sampling parameter {name}", _ELSEWHERE)
 
     def _installation_reasons(self, spec: BackendSpec) -> Iterable[Reason]:

@@ -41,15 +41,17 @@ class Plan:
     """A request split.
 
     Attributes:
-        native: what the engine is given.
+        native: what the engine is given; for `by_logits`, what the core's sampler over its logits is given.
         stop: stop strings the core looks for.
         n: outputs the core repeats for; 1 when the engine does it or nobody asked.
+        by_logits: the core samples from the engine's logits, because a parameter is not native.
         ledger: every parameter that is not off, in the order of `SamplingParams`.
     """
 
     native: SamplingParams
     stop: tuple[str, ...] = ()
     n: int = 1
+    by_logits: bool = False
     ledger: tuple[LedgerEntry, ...] = ()
 
 
@@ -67,21 +69,27 @@ def plan(params: SamplingParams, spec: BackendSpec, others: Iterable[BackendSpec
         ledger = tuple(LedgerEntry(name, value, Handling.NATIVE) for name, value in active.items())
         return Plan(params, ledger=ledger)
     ledger_entries = []
+    by_logits = Feature.LOGITS in spec.features and any(
+        name not in EMULATED and not supports(spec, name, params) for name in active
+    )
     for name, value in active.items():
-        if supports(spec, name, params):
+        if by_logits:
+            ledger_entries.append(LedgerEntry(name, value, Handling.EMULATED))
+        elif supports(spec, name, params):
             ledger_entries.append(LedgerEntry(name, value, Handling.NATIVE))
         elif name in EMULATED:
             ledger_entries.append(LedgerEntry(name, value, Handling.EMULATED))
         else:
             shown = f"constraint ({value.kind})" if name == "constraint" else name
-            having = [other.name for other in others if other is not spec and supports(other, name, params)]
+            having = [other.name for other in others if other is not spec and gives(other, name, params)]
             raise UnsupportedParameterError(shown, spec.name, having)
     emulated = {entry.parameter for entry in ledger_entries if entry.handling is Handling.EMULATED}
-    off = {name: SamplingParams.model_fields[name].default for name in emulated}
+    off = {name: SamplingParams.model_fields[name].default for name in emulated & EMULATED}
     return Plan(
         native=params.model_copy(update=off),
         stop=params.stop if "stop" in emulated else (),
         n=params.n if "n" in emulated else 1,
+        by_logits=by_logits,
         ledger=tuple(ledger_entries),
     )
 
@@ -91,6 +99,18 @@ def supports(spec: BackendSpec, name: str, params: SamplingParams) -> bool:
     if name == "constraint":
         return params.constraint is not None and Feature(params.constraint.kind) in spec.features
     return name in spec.sampling
+
+
+def gives(spec: BackendSpec, name: str, params: SamplingParams) -> bool:
+    """Whether a request for the parameter succeeds on the backend: natively or by the core over its logits."""
+    return name in EMULATED or Feature.LOGITS in spec.features or supports(spec, name, params)
+
+
+def given_features(spec: BackendSpec) -> frozenset[Feature]:
+    """The backend's features, with those that the core adds over its logits."""
+    if Feature.LOGITS not in spec.features:
+        return spec.features
+    return spec.features | {Feature.LOGPROBS, *map(Feature, CONSTRAINT_KINDS)}
 
 
 def make_params(defaults: dict[str, Any], given: dict[str, Any]) -> SamplingParams:

@@ -108,7 +108,7 @@ LLAMA_CPP = BackendSpec(
         },
     ),
     formats=frozenset({ModelFormat.GGUF}),
-    features=_FEATURES,
+    features=_FEATURES | {Feature.LOGITS},
     sampling=_SERVER_SAMPLING | {"presence_penalty", "frequency_penalty"},
     concurrency=Concurrency.SERIAL,
     options="enginebay_plugins.llama_cpp.options:LlamaCppOptions",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import llama_cpp
 import numpy as np
+from numpy.typing import NDArray
 
 from enginebay import (
     Chunk,
@@ -17,9 +19,11 @@ from enginebay import (
     FinishReason,
     GenerationRequest,
     Generator,
+    LogitsModel,
     OpenRequest,
     TokenLogprob,
     Usage,
+    Vocabulary,
 )
 from enginebay.errors import (
     ContextLengthError,
@@ -28,6 +32,7 @@ from enginebay.errors import (
     GenerationError,
     InvalidParameterError,
 )
+from enginebay.sampling.logprobs import token_logprob
 from enginebay_plugins.llama_cpp.grammars import constraint_grammar
 from enginebay_plugins.llama_cpp.logs import LOG
 from enginebay_plugins.llama_cpp.opening import (
@@ -182,6 +187,33 @@ class LlamaCppGenerator(Generator):
             self._read(prompt[cached:])
             yield from self._decode(request, sampler, len(prompt), cached)
 
+    def logits_model(self) -> LogitsModel:
+        """The same model and KV cache, handing over logits."""
+        return _LlamaCppLogits(self)
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        """Logits of the token after `tokens`; see `LogitsModel.logits`."""
+        wanted = list(tokens)
+        with self._native:
+            self._check_open()
+            known = self._keep_common(wanted)
+        self._read(wanted[known:])
+        with self._native:
+            self._check_open()
+            return np.array(self._logits())
+
+    def vocabulary(self) -> Vocabulary:
+        """Every token's bytes, and which are special or end an output."""
+        with self._native:
+            self._check_open()
+            marks = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+            special = {
+                token for token in range(self._size) if llama_cpp.llama_vocab_get_attr(self._vocabulary, token) & marks
+            }
+            end = {token for token in range(self._size) if llama_cpp.llama_vocab_is_eog(self._vocabulary, token)}
+            pieces = tuple(self._piece(token, special=token in special) for token in range(self._size))
+        return Vocabulary(pieces, frozenset(special | end), frozenset(end))
+
     def close(self) -> None:
         """Free context and model. A running stream ends with an error at its next token."""
         with self._native:
@@ -207,9 +239,11 @@ class LlamaCppGenerator(Generator):
                 self._check_open("".join(text))
                 if count:
                     self._evaluate_one("".join(text))
-                logits = self._logits() if needs_logits else None
+                logits: Any = self._logits() if needs_logits else None
                 token = sampler.draw(self._context, logits)
-                logprobs = () if params.logprobs is None else (self._logprob(token, logits, params.logprobs),)
+                logprobs: tuple[TokenLogprob, ...] = ()
+                if params.logprobs is not None:
+                    logprobs = (token_logprob(token, logits, params.logprobs, self._shown),)
                 ended = llama_cpp.llama_vocab_is_eog(self._vocabulary, token)
                 piece = "" if ended else utf8.decode(self._piece(token))
             self._one[0] = token
@@ -282,30 +316,47 @@ class LlamaCppGenerator(Generator):
             count = llama_cpp.llama_tokenize(self._vocabulary, raw, len(raw), buffer, -count, add_bos, True)
         return list(buffer[:count])
 
-    def _piece(self, token: int) -> bytes:
-        piece = self._pieces.get(token)
-        if piece is None:
-            buffer = ctypes.create_string_buffer(256)
-            size = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
-            if size < 0:
-                buffer = ctypes.create_string_buffer(-size)
-                size = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
-            piece = self._pieces[token] = buffer.raw[:size]
+    def _piece(self, token: int, *, special: bool = False) -> bytes:
+        """Bytes of a token; those of special ones only when asked for."""
+        known = self._pieces.get(token) if not special else None
+        if known is not None:
+            return known
+        buffer = ctypes.create_string_buffer(256)
+        size = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, special)
+        if size < 0:
+            buffer = ctypes.create_string_buffer(-size)
+            size = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, special)
+        piece = buffer.raw[:size]
+        if not special:
+            self._pieces[token] = piece
         return piece
 
     def _logits(self) -> Any:
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._context, -1), (self._size,))
 
-    def _logprob(self, token: int, logits: Any, wanted: int) -> TokenLogprob:
-        highest = logits.max()
-        logprobs = logits - (highest + np.log(np.exp(logits - highest, dtype=np.float64).sum()))
-        best = np.argpartition(-logprobs, wanted)[:wanted] if wanted else np.empty(0, dtype=int)
-        best = best[np.argsort(-logprobs[best], kind="stable")]
-        top = tuple((int(one), self._shown(int(one)), float(logprobs[one])) for one in best)
-        return TokenLogprob(token, self._shown(token), float(logprobs[token]), top)
-
     def _shown(self, token: int) -> str:
         return self._piece(token).decode(errors="replace")
+
+
+class _LlamaCppLogits(LogitsModel):
+    """A llama.cpp engine seen as one that only hands over logits. The engine is closed by its owner."""
+
+    def __init__(self, engine: LlamaCppGenerator) -> None:
+        self._engine = engine
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        return self._engine.logits(tokens)
+
+    def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
+        return self._engine.tokenize(text, add_bos=add_bos)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return self._engine.vocabulary()
+
+    @property
+    def context_length(self) -> int:
+        return self._engine.context_length
 
 
 def _schema_grammar(schema: str) -> str:

@@ -7,15 +7,23 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
 import xllamacpp
 
-from enginebay import Chunk, FinishReason, GenerationRequest, Generator, OpenRequest, TokenLogprob, Usage
+from enginebay import (
+    CallbackGenerator,
+    Chunk,
+    FinishReason,
+    GenerationRequest,
+    Generator,
+    OpenRequest,
+    TokenLogprob,
+    Usage,
+)
 from enginebay.errors import (
     ContextLengthError,
     EngineClosedError,
@@ -141,7 +149,7 @@ class _Call:
             self._ended.wait()
 
 
-class XllamacppGenerator(Generator):
+class XllamacppGenerator(CallbackGenerator):
     """A server with its slots.
 
     Args:
@@ -212,35 +220,9 @@ class XllamacppGenerator(Generator):
         if not finished:
             raise GenerationError("llama.cpp ended the stream early", partial_text="".join(text))
 
-    def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
-        """Generate; see `Generator.stream`. The server's call blocks, so it has a thread of its own."""
+    def check_open(self) -> None:
+        """Raise EngineClosedError after `close`."""
         self._opened()
-        chunks: SimpleQueue[Chunk | None] = SimpleQueue()
-        stopped = False
-        failure: BaseException | None = None
-
-        def receive(chunk: Chunk) -> bool:
-            chunks.put(chunk)
-            return stopped
-
-        def work() -> None:
-            nonlocal failure
-            try:
-                self.push(request, receive)
-            except BaseException as error:  # noqa: BLE001 - raised by the consumer
-                failure = error
-            chunks.put(None)
-
-        thread = threading.Thread(target=work, name="xllamacpp-stream", daemon=True)
-        thread.start()
-        try:
-            while (chunk := chunks.get()) is not None:
-                yield chunk
-            if failure is not None:
-                raise failure
-        finally:
-            stopped = True
-            thread.join()
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids, from the server's own tokenizer over its loopback port: the library has no other way in."""
