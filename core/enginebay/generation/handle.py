@@ -16,6 +16,7 @@ from enginebay.generation.streams import AsyncTextStream, TextStream, collect, d
 from enginebay.interfaces.generator import Generator
 from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
+from enginebay.prompts.tools import Tool
 from enginebay.sampling.logits_generator import LogitsGenerator
 from enginebay.sampling.plan import make_params
 from enginebay.spec import BackendSpec, Concurrency
@@ -68,11 +69,12 @@ class GeneratorHandle:
     others: Callable[[], Sequence[BackendSpec]] = tuple
     tell: Callable[[RequestEvent], None] = lambda event: None
 
-    def chat(self, messages: Messages, **sampling: Any) -> Result:
+    def chat(self, messages: Messages, *, tools: Sequence[Tool] = (), **sampling: Any) -> Result:
         """Answer a conversation.
 
         Args:
             messages: one user message as text, or messages with role and content.
+            tools: what the model may call, if its template knows tools; `tasks.run_tools` also runs the calls.
 
         Raises:
             PromptError: the chat template refuses the messages.
@@ -81,31 +83,31 @@ class GeneratorHandle:
             GenerationError: the engine failed; carries the partial text.
             EngineClosedError: the engine or its bay was closed.
         """
-        return self._whole(self.render(messages), sampling)
+        return self._whole(self.render(messages, tools=tools), sampling)
 
     def complete(self, prompt: str, **sampling: Any) -> Result:
         """Continue a text as it stands, without a chat template. Raises as `chat` does."""
         return self._whole(RenderedPrompt(prompt), sampling)
 
-    def stream_chat(self, messages: Messages, **sampling: Any) -> TextStream:
+    def stream_chat(self, messages: Messages, *, tools: Sequence[Tool] = (), **sampling: Any) -> TextStream:
         """Answer a conversation chunk by chunk. Raises as `chat` does, parameter errors at once."""
-        return TextStream(self._run(self.render(messages), sampling))
+        return TextStream(self._run(self.render(messages, tools=tools), sampling))
 
     def stream(self, prompt: str, **sampling: Any) -> TextStream:
         """Continue a text chunk by chunk. Raises as `chat` does, parameter errors at once."""
         return TextStream(self._run(RenderedPrompt(prompt), sampling))
 
-    async def achat(self, messages: Messages, **sampling: Any) -> Result:
+    async def achat(self, messages: Messages, *, tools: Sequence[Tool] = (), **sampling: Any) -> Result:
         """Async twin of `chat`."""
-        return await drain(self.astream_chat(messages, **sampling))
+        return await drain(self.astream_chat(messages, tools=tools, **sampling))
 
     async def acomplete(self, prompt: str, **sampling: Any) -> Result:
         """Async twin of `complete`."""
         return await drain(self.astream(prompt, **sampling))
 
-    def astream_chat(self, messages: Messages, **sampling: Any) -> AsyncTextStream:
+    def astream_chat(self, messages: Messages, *, tools: Sequence[Tool] = (), **sampling: Any) -> AsyncTextStream:
         """Async twin of `stream_chat`."""
-        return AsyncTextStream(self._run(self.render(messages), sampling))
+        return AsyncTextStream(self._run(self.render(messages, tools=tools), sampling))
 
     def astream(self, prompt: str, **sampling: Any) -> AsyncTextStream:
         """Async twin of `stream`."""
@@ -117,14 +119,14 @@ class GeneratorHandle:
         with ThreadPoolExecutor(width, thread_name_prefix="enginebay-batch") as pool:
             return list(pool.map(lambda messages: self.chat(messages, **sampling), conversations))
 
-    def render(self, messages: Messages) -> RenderedPrompt:
+    def render(self, messages: Messages, *, tools: Sequence[Tool] = ()) -> RenderedPrompt:
         """The prompt that the model's chat template makes of the messages.
 
         Raises:
-            UnsupportedFeatureError: the model brings no chat template.
+            UnsupportedFeatureError: the model brings no chat template, or one that knows no tools.
             PromptError: the template refuses the messages.
         """
-        return self._template.render(as_messages(messages, self.system))
+        return self._template.render(as_messages(messages, self.system), tools=tools)
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids of a text; special tokens written in it are parsed as such."""

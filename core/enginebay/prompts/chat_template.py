@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from enginebay.errors import PromptError
+from enginebay.errors import PromptError, UnsupportedFeatureError
 from enginebay.prompts.messages import Message
+from enginebay.prompts.tools import Tool
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +54,43 @@ class ChatTemplate:
         self._add_bos = add_bos
         self._template = _compile(source)
 
+    @property
+    def takes_tools(self) -> bool:
+        """The template reads `tools`."""
+        return _reads(self.source, "tools")
+
     def render(
-        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **variables: Any
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool | Mapping[str, Any]] = (),
+        add_generation_prompt: bool = True,
+        **variables: Any,
     ) -> RenderedPrompt:
         """Render a conversation.
 
         Args:
+            tools: what the model may call, as tools or as definitions in the chat APIs' form.
             add_generation_prompt: end with the opening of the assistant's turn.
             variables: further names that a template may read, such as `enable_thinking`.
 
         Raises:
             PromptError: the template refuses the messages, reads what is not there, or leaves its sandbox.
+            UnsupportedFeatureError: there are tools, and the template does not read them.
         """
         from jinja2 import TemplateError
 
+        if tools and not self.takes_tools:
+            raise UnsupportedFeatureError(
+                "the model's chat template knows no tools",
+                value="tools",
+                hint="use a model that was trained to call tools",
+            )
         try:
             text = self._template.render(
                 messages=[message.model_dump() for message in messages],
+                tools=[tool.definition if isinstance(tool, Tool) else tool for tool in tools] or None,
+                documents=None,
                 add_generation_prompt=add_generation_prompt,
                 bos_token=self._bos,
                 eos_token=self._eos,
@@ -81,14 +106,15 @@ class ChatTemplate:
         return RenderedPrompt(text, self.digest, add_bos=self._add_bos)
 
 
-@lru_cache(maxsize=32)
-def _compile(source: str) -> Any:
-    from jinja2 import TemplateSyntaxError
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2.exceptions import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    from enginebay.prompts.generation_tag import GenerationTag
+
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", GenerationTag]
     )
 
     def raise_exception(message: str) -> None:
@@ -96,13 +122,34 @@ def _compile(source: str) -> Any:
 
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda style: datetime.now().strftime(style)
-    environment.filters["tojson"] = _tojson
+    environment.filters["tojson"] = to_json
+    return environment
+
+
+@lru_cache(maxsize=32)
+def _compile(source: str) -> Template:
+    from jinja2 import TemplateSyntaxError
+
     try:
-        return environment.from_string(source)
+        return _environment().from_string(source)
     except TemplateSyntaxError as error:
         raise PromptError(f"the model's chat template is broken at line {error.lineno}: {error.message}") from error
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
+@lru_cache(maxsize=32)
+def _reads(source: str, name: str) -> bool:
+    from jinja2 import nodes
+
+    names = _environment().parse(source).find_all(nodes.Name)
+    return any(node.name == name and node.ctx == "load" for node in names)
+
+
+def to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     """As transformers renders it: no HTML escapes, non-ASCII as it is."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from enginebay.errors import PromptError
+from enginebay.prompts.tool_calls import ToolCall
 from enginebay.spec import FrozenModel
 
 Role = Literal["system", "user", "assistant", "tool"]
+_OPTIONAL = ("tool_calls", "tool_call_id", "name")
 
 
 class Message(FrozenModel):
-    """One message: who says what."""
+    """One message: who says what. What is not set is left out of its dump, as chat templates expect.
+
+    Attributes:
+        content: the text; an assistant's message with tool calls may be without.
+        tool_calls: calls that the assistant asks for.
+        tool_call_id: of a tool's message, the call that it answers.
+        name: of a tool's message, the tool.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_need_no_text(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            kept = {key: item for key, item in value.items() if item is not None or key not in _OPTIONAL}
+            if kept.get("tool_calls") and kept.get("content") is None:
+                kept["content"] = ""
+            return kept
+        return value
+
+    @model_validator(mode="after")
+    def _only_the_assistant_calls(self) -> Self:
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("only the assistant calls tools")
+        if self.tool_call_id is not None and self.role != "tool":
+            raise ValueError("only a tool's message answers a call")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        return {name: value for name, value in fields.items() if value or name not in _OPTIONAL}
 
 
 Messages = str | Sequence[Message | Mapping[str, Any]]
