@@ -16,22 +16,27 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from enginebay.config import GeneratorConfig, LoadedSettings, Settings, load_settings
+from enginebay.conversions import conversion_path, run_conversion
 from enginebay.engines import EnginePool
 from enginebay.errors import ConfigError, ModelNotFoundError
 from enginebay.generation.handle import GeneratorHandle
 from enginebay.matching.match import match
 from enginebay.matching.measurements import load_measurements
-from enginebay.matching.requirement import Requirement, Workload
+from enginebay.matching.requirement import Converting, Requirement, Workload
 from enginebay.models.catalogue import Catalogue
+from enginebay.models.headers import read_info
 from enginebay.models.store import ModelStore
 from enginebay.plugins import Plugins, load_plugins
-from enginebay.spec import Feature, Interface
+from enginebay.sampling.plan import constraint_features, make_params
+from enginebay.spec import Feature, Interface, ModelFormat
 from enginebay.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from enginebay.hardware.profile import HardwareProfile
     from enginebay.matching.decision import Decision
+    from enginebay.models.conversion import Conversion, Report
     from enginebay.models.info import ModelInfo
+    from enginebay.sampling.params import SamplingParams
     from enginebay.spec import BackendSpec
 
 AUTO = "auto"
@@ -75,7 +80,7 @@ class Bay:
         self._lock = threading.RLock()
         # A bay that nobody closed still frees its engines, at the latest when the interpreter ends.
         self._holder = _Holder(self.settings, plugins)
-        self._engines = EnginePool(self._holder.get)
+        self._engines = EnginePool(self._holder.get, _Converter(self._holder.get))
         weakref.finalize(self, self._engines.close)
 
     @property
@@ -137,6 +142,7 @@ class Bay:
             availability=self.plugins.availabilities(requirement.interface),
             measurements=load_measurements() if hardware is None else (),
             assume_installed=assume_installed,
+            converters=self.plugins.converters(installed=not assume_installed),
         )
         self.plugins.notify("decided", decision=decision)
         return decision
@@ -155,6 +161,7 @@ class Bay:
         device: str | None = None,
         memory_limit: int | None = None,
         allow_software_devices: bool = False,
+        conversion: Converting | str = Converting.IF_NEEDED,
         assume_installed: bool = False,
     ) -> Decision:
         """Which backend on which device would run a model, and why; nothing is opened or fetched.
@@ -174,6 +181,7 @@ class Bay:
             device=_unless_auto(device),
             memory_limit=memory_limit,
             allow_software_devices=allow_software_devices,
+            conversion=Converting(conversion),
         )
         return self.decide(requirement, hardware=hardware, assume_installed=assume_installed)
 
@@ -188,6 +196,33 @@ class Bay:
             FetchError: no mirror gave it.
         """
         return self.models.pull(reference, progress=progress)
+
+    def convert(
+        self,
+        reference: str,
+        target: ModelFormat | str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        report: Report = lambda what, share: None,
+    ) -> Path:
+        """Convert a model on this machine to another format, by the shortest path of installed converters.
+
+        Converted models are kept: the same source and options are converted once.
+
+        Args:
+            options: options of the converters on the path, such as `quantization`.
+            report: told what is going on, and the share of the work that is done, 0 to 1.
+
+        Returns:
+            The file (GGUF) or folder.
+
+        Raises:
+            ConversionError: no path leads there, no converter on it has the option, or a step failed.
+            ModelNotFoundError, ModelFormatError: the model is not here, or a converter cannot read it.
+        """
+        model = self._local_info(reference)
+        path = conversion_path(model, ModelFormat(target), self.plugins)
+        return run_conversion(model, path, self.plugins, options or {}, report)
 
     def generator(self, name: str | None = None, **changes: Any) -> GeneratorHandle:
         """Open a generator, or find it open.
@@ -204,9 +239,11 @@ class Bay:
             UnknownBackendError, NoMatchError, OptionError, EngineOpenError: see there.
         """
         name, config = self.generator_config(name, **changes)
+        sampling = make_params({}, config.sampling)
         requirement = Requirement(
             model=self._local_info(config.model),
-            features=frozenset(config.features),
+            features=frozenset(config.features) | constraint_features(sampling),
+            sampling=frozenset(sampling.active().keys() - {"constraint"}),
             context_length=config.context_length,
             workload=config.workload,
             streams=config.streams,
@@ -214,6 +251,7 @@ class Bay:
             device=_unless_auto(config.device),
             memory_limit=config.memory_limit,
             allow_software_devices=config.allow_software_devices,
+            conversion=config.conversion,
         )
         opened = self._engines.open(
             self.decide(requirement), self.hardware(), options=config.options, fallback=config.fallback
@@ -224,8 +262,18 @@ class Bay:
             defaults=dict(config.sampling),
             system=config.system,
             others=self._available_generators,
+            elsewhere=self._elsewhere(name, changes) if config.backend == AUTO else None,
             tell=lambda event: self.plugins.notify("request_finished", event=event),
         )
+
+    def _elsewhere(self, name: str, changes: Mapping[str, Any]) -> Callable[[SamplingParams], GeneratorHandle]:
+        """Opens the same generator on a backend that has what a request needs."""
+
+        def find(params: SamplingParams) -> GeneratorHandle:
+            needed = params.model_dump(exclude_defaults=True)
+            return self.generator(name, **{**changes, "sampling": needed})
+
+        return find
 
     def release(self, handle: GeneratorHandle) -> None:
         """Close one generator's engine; other handles that share the engine are closed with it."""
@@ -323,6 +371,16 @@ class _Holder:
                 allow, deny = self._settings.plugins.allow, self._settings.plugins.deny
                 self._plugins = load_plugins(allow=allow, deny=deny)
             return self._plugins
+
+
+class _Converter:
+    """Converts a model on the way to opening it; holds no bay, which is then free to go."""
+
+    def __init__(self, plugins: Callable[[], Plugins]) -> None:
+        self._plugins = plugins
+
+    def __call__(self, model: ModelInfo, path: Conversion) -> ModelInfo:
+        return read_info(run_conversion(model, path, self._plugins(), {}), model.reference)
 
 
 def _version(requirement: str) -> str:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from enginebay.errors import (
+    BackendUnavailableError,
+    ConversionError,
     EnginebayError,
     EngineOpenError,
     FallbackWarning,
+    ModelFormatError,
     NoMatchError,
     OptionError,
     UnsupportedFeatureError,
@@ -29,6 +32,7 @@ from enginebay.suggest import did_you_mean
 if TYPE_CHECKING:
     from enginebay.hardware.profile import HardwareProfile
     from enginebay.matching.decision import Decision, Match
+    from enginebay.models.conversion import Conversion
     from enginebay.models.info import ModelInfo
     from enginebay.plugins import Plugins
     from enginebay.spec import BackendSpec
@@ -39,8 +43,9 @@ Key = tuple[object, ...]
 class EnginePool:
     """Open engines of one bay. The same backend, device, model and options share one engine."""
 
-    def __init__(self, plugins: Callable[[], Plugins]) -> None:
+    def __init__(self, plugins: Callable[[], Plugins], convert: Callable[[ModelInfo, Conversion], ModelInfo]) -> None:
         self._plugins = plugins
+        self._convert = convert
         self._open: dict[Key, OpenEngine] = {}
         self._lock = threading.RLock()
 
@@ -71,7 +76,7 @@ class EnginePool:
                     if not failures:
                         raise
                     failures.append(f"{match.backend} on {match.device}: {error.message}")
-                except EngineOpenError as error:
+                except (EngineOpenError, ConversionError, ModelFormatError, BackendUnavailableError) as error:
                     if not fallback:
                         raise
                     failures.append(f"{match.backend} on {match.device}: {error.message}")
@@ -119,7 +124,11 @@ class EnginePool:
     ) -> OpenEngine:
         plugins = self._plugins()
         spec = plugins.spec(decision.requirement.interface, match.backend)
-        request = _open_request(match, decision, hardware, check_options(spec, plugins.options_model(spec), options))
+        checked = check_options(spec, plugins.options_model(spec), options)
+        model = local_model(decision.requirement.model)
+        if match.conversion is not None:
+            model = self._convert(model, match.conversion)
+        request = _open_request(match, model, hardware, checked)
         key = _key(match, request)
         if key in self._open:
             return self._open[key]
@@ -198,15 +207,13 @@ def local_model(model: ModelInfo | None) -> ModelInfo:
     return model
 
 
-def _open_request(
-    match: Match, decision: Decision, hardware: HardwareProfile, options: BaseModel | None
-) -> OpenRequest:
+def _open_request(match: Match, model: ModelInfo, hardware: HardwareProfile, options: BaseModel | None) -> OpenRequest:
     device = hardware.device(match.device)
     estimate = match.estimate
     if device is None or estimate is None:
         raise EngineOpenError(f"the decision's device {match.device!r} is not on this machine", value=match.device)
     return OpenRequest(
-        model=local_model(decision.requirement.model),
+        model=model,
         device=device,
         cpu=hardware.cpu,
         context_length=estimate.context_length,

@@ -11,6 +11,7 @@ EnginebayError
  ├── ModelError
  │    ├── ModelNotFoundError        the reference leads nowhere
  │    ├── ModelFormatError          the file is truncated, mutated or of another format
+ │    ├── ConversionError           no converter makes the format, or one failed
  │    └── FetchError                no mirror gave the file
  │         └── ChecksumError        the bytes are not those that the catalogue promises
  ├── RequestError                   the caller asked for something wrong
@@ -117,6 +118,10 @@ class ModelNotFoundError(ModelError):
 
 class ModelFormatError(ModelError):
     """The model file is truncated, mutated or of another format."""
+
+
+class ConversionError(ModelError):
+    """No converter makes the format out of this model, or a conversion failed."""
 
 
 class FetchError(ModelError):

@@ -78,6 +78,8 @@ class Concurrency(StrEnum):
 
     SERIAL = "serial"
     """One call at a time; the core puts callers in a queue."""
+    BATCHED = "batched"
+    """One call at a time, as for serial; but a call may bring a batch, whose outputs are decoded together."""
     THREAD_SAFE = "thread_safe"
     """Many threads may call; calls do not share work."""
     CONTINUOUS_BATCHING = "continuous_batching"
@@ -157,6 +159,7 @@ class BackendSpec(FrozenModel):
         check: import string of a function without arguments that imports the backend's library and
             returns a `RuntimeReport`; it runs in a child process with a time limit.
         requires: distributions it needs, as requirement strings ("xllamacpp>=2026.10").
+        requires_any: distributions of which one must be installed as well: builds of one library under many names.
         install: the command that installs them.
         devices: device kinds it can use.
         formats: model formats it reads.
@@ -174,6 +177,7 @@ class BackendSpec(FrozenModel):
     factory: ImportString | None = None
     check: ImportString | None = None
     requires: tuple[RequirementString, ...] = ()
+    requires_any: tuple[RequirementString, ...] = ()
     install: str = ""
     devices: tuple[DeviceSupport, ...] = Field(min_length=1)
     formats: frozenset[ModelFormat] = frozenset()
@@ -189,7 +193,7 @@ class BackendSpec(FrozenModel):
         kinds = [device.kind for device in self.devices]
         if len(kinds) != len(set(kinds)):
             raise ValueError(f"backend {self.name!r} declares a device kind twice")
-        if self.requires and not self.install:
+        if (self.requires or self.requires_any) and not self.install:
             raise ValueError(f"backend {self.name!r} requires distributions but names no install command")
         return self
 

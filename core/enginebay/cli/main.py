@@ -15,6 +15,7 @@ COMMANDS = (
     "bench",
     "chat",
     "config",
+    "convert",
     "doctor",
     "explain",
     "generate",
@@ -22,6 +23,7 @@ COMMANDS = (
     "plugins",
     "probe",
     "pull",
+    "task",
 )
 """First-party commands; each is the `app` of `enginebay.cli.NAME`."""
 

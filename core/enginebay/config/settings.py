@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from enginebay.errors import ConfigError
-from enginebay.matching.requirement import Workload
+from enginebay.matching.requirement import Converting, Workload
 from enginebay.sampling.plan import make_params
 from enginebay.spec import Feature, FrozenModel
 
@@ -42,6 +42,8 @@ class GeneratorConfig(FrozenModel):
         workload: what to rank by.
         features: what the engine must be able to do.
         fallback: try the next match when opening the chosen one fails.
+        conversion: whether the model may be converted for a backend that does not read its format: "never",
+            "if_needed" (when nothing reads it as it is, or the backend is named), "auto" (whenever that is faster).
         memory_limit: bytes the engine may take, or a text such as "4GB".
         options: the backend's own options, checked by its options model.
         sampling: default sampling parameters.
@@ -57,6 +59,7 @@ class GeneratorConfig(FrozenModel):
     features: tuple[Feature, ...] = ()
     fallback: bool = True
     allow_software_devices: bool = False
+    conversion: Converting = Converting.IF_NEEDED
     memory_limit: Bytes | None = None
     options: dict[str, Any] = {}
     sampling: dict[str, Any] = {}

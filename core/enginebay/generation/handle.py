@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from enginebay.errors import EngineClosedError, UnsupportedFeatureError
+from enginebay.errors import (
+    EngineClosedError,
+    EngineOpenError,
+    FallbackWarning,
+    NoMatchError,
+    UnsupportedFeatureError,
+    UnsupportedParameterError,
+)
 from enginebay.gate import Gate
 from enginebay.generation.results import Result
 from enginebay.generation.run import Run
-from enginebay.generation.streams import AsyncTextStream, TextStream, collect, drain
+from enginebay.generation.streams import AsyncTextStream, TextStream, collect, collect_batch, drain
 from enginebay.interfaces.generator import Generator
 from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from enginebay.hookspecs import RequestEvent
     from enginebay.matching.decision import Decision, Match
     from enginebay.models.info import ModelInfo
+    from enginebay.sampling.params import SamplingParams
 
 
 @dataclass
@@ -40,7 +48,7 @@ class OpenEngine:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        if self.spec.concurrency is Concurrency.SERIAL:
+        if self.spec.concurrency in (Concurrency.SERIAL, Concurrency.BATCHED):
             self.gate = Gate()
 
     @cached_property
@@ -60,6 +68,7 @@ class GeneratorHandle:
         name: the configured name, or the model reference.
         defaults: configured sampling parameters.
         system: configured system prompt, put before conversations that have none.
+        elsewhere: opens the same generator on a backend that has what a request needs; None when the backend is fixed.
     """
 
     name: str
@@ -67,6 +76,7 @@ class GeneratorHandle:
     defaults: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
     others: Callable[[], Sequence[BackendSpec]] = tuple
+    elsewhere: Callable[[SamplingParams], GeneratorHandle] | None = None
     tell: Callable[[RequestEvent], None] = lambda event: None
 
     def chat(self, messages: Messages, *, tools: Sequence[Tool] = (), **sampling: Any) -> Result:
@@ -113,11 +123,15 @@ class GeneratorHandle:
         """Async twin of `stream`."""
         return AsyncTextStream(self._run(RenderedPrompt(prompt), sampling))
 
-    def chat_batch(self, conversations: Sequence[Messages], **sampling: Any) -> list[Result]:
+    def chat_batch(
+        self, conversations: Sequence[Messages], *, tools: Sequence[Tool] = (), **sampling: Any
+    ) -> list[Result]:
         """Answer many conversations, as many at once as the engine takes; results in the order given."""
-        width = max(1, min(self.engine.max_concurrency, len(conversations)))
-        with ThreadPoolExecutor(width, thread_name_prefix="enginebay-batch") as pool:
-            return list(pool.map(lambda messages: self.chat(messages, **sampling), conversations))
+        return collect_batch([self._run(self.render(messages, tools=tools), sampling) for messages in conversations])
+
+    def complete_batch(self, prompts: Sequence[str], **sampling: Any) -> list[Result]:
+        """Continue many texts, as many at once as the engine takes; results in the order given."""
+        return collect_batch([self._run(RenderedPrompt(prompt), sampling) for prompt in prompts])
 
     def render(self, messages: Messages, *, tools: Sequence[Tool] = ()) -> RenderedPrompt:
         """The prompt that the model's chat template makes of the messages.
@@ -193,7 +207,22 @@ class GeneratorHandle:
         return ChatTemplate(source, bos=self.model.bos, eos=self.model.eos, add_bos=self.model.add_bos)
 
     def _run(self, prompt: RenderedPrompt, sampling: dict[str, Any]) -> Run:
-        return Run(self, prompt, make_params(self.defaults, sampling))
+        params = make_params(self.defaults, sampling)
+        try:
+            return Run(self, prompt, params)
+        except UnsupportedParameterError as error:
+            return Run(self._other(params, error), prompt, params)
+
+    def _other(self, params: SamplingParams, lacking: UnsupportedParameterError) -> GeneratorHandle:
+        """The same model on a backend that can do the request, where the configuration leaves the choice open."""
+        if self.elsewhere is None:
+            raise lacking
+        try:
+            other = self.elsewhere(params)
+        except (NoMatchError, EngineOpenError) as error:
+            raise lacking from error
+        warnings.warn(f"{lacking.message}: the request goes to {other.spec.name}", FallbackWarning, stacklevel=5)
+        return other
 
     def _whole(self, prompt: RenderedPrompt, sampling: dict[str, Any]) -> Result:
         return collect(self._run(prompt, sampling))

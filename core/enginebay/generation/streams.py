@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from types import TracebackType
 
 from enginebay.errors import GenerationError
@@ -142,6 +142,8 @@ class AsyncTextStream(_WithResult):
 
 def collect(run: Run) -> Result:
     """Run to the end in this thread, without the cost of a stream."""
+    if run.plan.n > 1:
+        return collect_batch([run])[0]
     gate = run.handle.gate
     if gate is not None:
         gate.acquire()
@@ -150,6 +152,24 @@ def collect(run: Run) -> Result:
             for request, output in run.requests():
                 run.engine.push(request, run.receiver(output))
             return run.result()
+    finally:
+        if gate is not None:
+            gate.release()
+
+
+def collect_batch(runs: Sequence[Run]) -> list[Result]:
+    """Run many requests of one handle to their ends together."""
+    if not runs:
+        return []
+    gate = runs[0].handle.gate
+    if gate is not None:
+        gate.acquire()
+    try:
+        with runs[0].translating():
+            pairs = [(request, run.receiver(output)) for run in runs for request, output in run.requests()]
+            receivers = [receive for _, receive in pairs]
+            runs[0].engine.push_batch([request for request, _ in pairs], lambda index, chunk: receivers[index](chunk))
+            return [run.result() for run in runs]
     finally:
         if gate is not None:
             gate.release()

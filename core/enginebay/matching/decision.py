@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from enginebay.matching.requirement import Requirement
+from enginebay.models.conversion import Conversion
 from enginebay.spec import FrozenModel
 
 
@@ -106,6 +107,7 @@ class Match:
         device: device id, or "" when the machine has no device of a kind that the backend can use.
         reasons: empty when accepted.
         estimate: None when nothing could be estimated.
+        conversion: what must be done to the model first; None when the backend reads it as it is.
     """
 
     backend: str
@@ -113,6 +115,7 @@ class Match:
     device_name: str = ""
     reasons: tuple[Reason, ...] = ()
     estimate: Estimate | None = None
+    conversion: Conversion | None = None
 
     @property
     def accepted(self) -> bool:

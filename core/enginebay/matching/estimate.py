@@ -49,6 +49,10 @@ ASSUMED: Mapping[DeviceKind, tuple[float, float]] = {
 NO_CPU_SUPPORT = DeviceSupport(kind=DeviceKind.CPU)
 
 
+_TOGETHER = frozenset({Concurrency.BATCHED, Concurrency.CONTINUOUS_BATCHING})
+"""Where streams share each step over the weights."""
+
+
 class Rates(NamedTuple):
     """What can be got out of a device: bytes/s, FLOP/s, and where the bandwidth comes from."""
 
@@ -182,7 +186,7 @@ class Estimator:
         return share * (max(weights, arithmetic) + streams * self.cache / 2 / on.bandwidth)
 
     def _seconds(self, spec: BackendSpec, support: DeviceSupport, on: Rates, share: float, streams: int) -> float:
-        passes, batch = (1, streams) if spec.concurrency is Concurrency.CONTINUOUS_BATCHING else (streams, 1)
+        passes, batch = (1, streams) if spec.concurrency in _TOGETHER else (streams, 1)
         seconds = passes * self._step(batch, on, share) + support.step_overhead
         if share < 1 and self.cpu is not None:
             host = self._on(self.cpu, spec.device(DeviceKind.CPU) or NO_CPU_SUPPORT)

@@ -18,11 +18,12 @@ from enginebay.matching.decision import (
     RefusalCode,
 )
 from enginebay.matching.estimate import Estimator
-from enginebay.matching.requirement import Requirement, Workload
-from enginebay.matching.sums import memory_sum, size
+from enginebay.matching.requirement import Converting, Requirement, Workload
+from enginebay.matching.sums import memory_sum, size, told_conversion
+from enginebay.models.conversion import Conversion, ConverterSpec, shortest_path
 from enginebay.models.info import ModelInfo
 from enginebay.sampling.plan import EMULATED, given_features
-from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport, Feature
+from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport, Feature, ModelFormat
 
 LEVEL = 1.05
 """Two speeds nearer than this ratio are called level: no estimate is better than that."""
@@ -38,6 +39,7 @@ def match(
     availability: Mapping[str, Availability] | None = None,
     measurements: Sequence[Measurement] = (),
     assume_installed: bool = False,
+    converters: Sequence[ConverterSpec] = (),
     now: datetime | None = None,
 ) -> Decision:
     """Judge every backend on every device of a machine, and choose.
@@ -49,9 +51,10 @@ def match(
         availability: whether each backend is installed, by name; one that is missing here counts as installed.
         measurements: speeds measured on this machine; they replace estimates.
         assume_installed: leave out every refusal that an installation would lift: for asking about another machine.
+        converters: installed steps between model formats; a backend behind some of them can match, at their cost.
         now: time written into the decision.
     """
-    judge = _Judge(requirement, hardware, availability or {}, measurements, assume_installed)
+    judge = _Judge(requirement, hardware, availability or {}, measurements, assume_installed, converters)
     wanted = [spec for spec in specs if spec.interface is requirement.interface]
     matches = sorted(
         (found for spec in wanted for found in judge.matches(spec)), key=lambda found: _rank(found, requirement)
@@ -62,7 +65,9 @@ def match(
         (
             found
             for found in matches
-            if found.installable and (chosen is None or _speed(found, requirement) > _speed(chosen, requirement))
+            if found.installable
+            and (found.conversion is None or requirement.conversion is Converting.AUTO)
+            and (chosen is None or _speed(found, requirement) > _speed(chosen, requirement))
         ),
         None,
     )
@@ -87,6 +92,7 @@ class _Judge:
         availability: Mapping[str, Availability],
         measurements: Sequence[Measurement],
         assume_installed: bool,
+        converters: Sequence[ConverterSpec],
     ) -> None:
         self.requirement = requirement
         self.hardware = hardware
@@ -105,18 +111,22 @@ class _Judge:
         for entry in measurements:
             key = (entry.backend, entry.device, entry.version, entry.model_digest)
             measured.setdefault(key, []).append(entry)
-        model = requirement.model
-        self.estimator = Estimator(requirement, model, hardware, measured) if model is not None else None
+        self.measured = measured
+        self.estimators: dict[ModelFormat | None, Estimator] = {}
+        self.converters = () if requirement.conversion is Converting.NEVER else converters
+        self.paths: dict[frozenset[ModelFormat], Conversion | None] = {}
 
     def matches(self, spec: BackendSpec) -> Iterable[Match]:
         """The spec on every device it could use; on none, one refusal."""
-        of_spec = tuple(self._spec_reasons(spec))
+        model = self.requirement.model
+        conversion = self._conversion(spec, model) if model is not None else None
+        of_spec = tuple(self._spec_reasons(spec, readable=conversion is not None))
         usable = [support for support in spec.devices if support.kind in self.by_kind]
         for support in usable:
             of_support = tuple(self._support_reasons(spec, support))
             for device in self.by_kind[support.kind]:
                 reasons = [*of_spec, *self.of_device[device.id], *_limits(support, device), *of_support]
-                yield self._judge(spec, support, device, reasons)
+                yield self._judge(spec, support, device, reasons, conversion)
         if not usable:
             kinds = ", ".join(support.kind.value for support in spec.devices)
             reason = Reason(
@@ -124,19 +134,50 @@ class _Judge:
                 f"it runs on {kinds}; this machine has no such device",
                 "enginebay probe shows what this machine has",
             )
-            yield Match(spec.name, "", "", (*of_spec, reason))
+            yield Match(spec.name, "", "", (*of_spec, reason), conversion=conversion)
 
-    def _judge(self, spec: BackendSpec, support: DeviceSupport, device: Device, reasons: list[Reason]) -> Match:
+    def _conversion(self, spec: BackendSpec, model: ModelInfo) -> Conversion | None:
+        """The way to a format that the backend reads; None when it reads the model's own, or there is none."""
+        if model.format in spec.formats or not self.converters:
+            return None
+        if spec.formats not in self.paths:
+            self.paths[spec.formats] = shortest_path(model, spec.formats, self.converters)
+        return self.paths[spec.formats]
+
+    def _estimator(self, spec: BackendSpec, conversion: Conversion | None) -> Estimator | None:
+        """Estimates for the model as the backend would read it; None when it cannot read it."""
+        model = self.requirement.model
+        if model is None:
+            return None
+        if conversion is not None:
+            made = {"format": conversion.target, "weight_bytes": conversion.weight_bytes, "quantization": ""}
+            model = model.model_copy(update=made)
+        elif model.format not in spec.formats:
+            # Sizes and speeds in a format that the backend does not read would be another file's.
+            return None
+        key = conversion.target if conversion is not None else None
+        if key not in self.estimators:
+            self.estimators[key] = Estimator(self.requirement, model, self.hardware, self.measured)
+        return self.estimators[key]
+
+    def _judge(
+        self,
+        spec: BackendSpec,
+        support: DeviceSupport,
+        device: Device,
+        reasons: list[Reason],
+        conversion: Conversion | None,
+    ) -> Match:
         estimate: Estimate | None = None
-        # Sizes and speeds in a format that the backend does not read would be another file's.
-        if self.estimator is not None and self.estimator.model.format in spec.formats:
+        estimator = self._estimator(spec, conversion)
+        if estimator is not None:
             known = self.availability.get(spec.name)
-            estimate, fits = self.estimator.estimate(spec, device, support, known.version if known else None)
+            estimate, fits = estimator.estimate(spec, device, support, known.version if known else None)
             if not fits:
-                reasons.append(_memory_reason(estimate, device, self.estimator.model))
-        return Match(spec.name, device.id, device.name, tuple(reasons), estimate)
+                reasons.append(_memory_reason(estimate, device, estimator.model))
+        return Match(spec.name, device.id, device.name, tuple(reasons), estimate, conversion)
 
-    def _spec_reasons(self, spec: BackendSpec) -> Iterable[Reason]:
+    def _spec_reasons(self, spec: BackendSpec, *, readable: bool) -> Iterable[Reason]:
         requirement, model = self.requirement, self.requirement.model
         if requirement.backend is not None and spec.name != requirement.backend:
             yield Reason(
@@ -147,7 +188,7 @@ class _Judge:
         if not self.assume_installed:
             yield from self._installation_reasons(spec)
         if model is not None:
-            yield from _model_reasons(spec, model)
+            yield from _model_reasons(spec, model, readable)
             if model.context_length and requirement.wanted_context_length > model.context_length:
                 yield Reason(
                     RefusalCode.CONTEXT_LENGTH,
@@ -205,8 +246,8 @@ class _Judge:
             )
 
 
-def _model_reasons(spec: BackendSpec, model: ModelInfo) -> Iterable[Reason]:
-    if model.format not in spec.formats:
+def _model_reasons(spec: BackendSpec, model: ModelInfo, readable: bool) -> Iterable[Reason]:
+    if model.format not in spec.formats and not readable:
         reads = ", ".join(sorted(spec.formats)) or "no model files"
         yield Reason(
             RefusalCode.FORMAT,
@@ -275,7 +316,10 @@ def _speed(found: Match, requirement: Requirement) -> float:
 
 
 def _rank(found: Match, requirement: Requirement) -> tuple[int, float, str, str]:
-    group = 0 if found.accepted else 1 if found.installable else 2
+    if found.accepted:
+        group = 0 if found.conversion is None or requirement.conversion is Converting.AUTO else 1
+    else:
+        group = 2 if found.installable else 3
     return group, -_speed(found, requirement), found.backend, found.device
 
 
@@ -296,6 +340,8 @@ def _why(
         return f"no backend can run {what} here; the nearest, {where}: {told}"
     best = accepted[0]
     why = f"{_place(best)} is the {'only one' if len(accepted) == 1 else 'fastest'} that can run {what}"
+    if best.conversion is not None:
+        why += f" after a conversion ({told_conversion(best.conversion)})"
     if best.estimate is not None:
         why += f": {_told_speed(best.estimate, requirement)}"
     if len(accepted) > 1 and best.estimate is not None:

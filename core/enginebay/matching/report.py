@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.markup import escape
 
 from enginebay.matching.decision import Decision, Match
-from enginebay.matching.sums import arithmetic, size
+from enginebay.matching.sums import arithmetic, size, told_conversion
 
 
 def explanation(
@@ -50,6 +50,8 @@ def explanation(
 
 
 def _details(match: Match) -> Iterator[str]:
+    if match.conversion is not None:
+        yield f"  [dim]conversion: {escape(told_conversion(match.conversion))}[/]"
     if match.estimate is not None:
         for line in arithmetic(match.estimate):
             yield f"  [dim]{escape(line)}[/]"

@@ -20,6 +20,16 @@ class Workload(StrEnum):
     THROUGHPUT = "throughput"
 
 
+class Converting(StrEnum):
+    """Whether a model may be converted for a backend that does not read its format."""
+
+    NEVER = "never"
+    IF_NEEDED = "if_needed"
+    """Backends that read the model as it is come first, however slow."""
+    AUTO = "auto"
+    """The fastest comes first, converted or not."""
+
+
 class Requirement(FrozenModel):
     """What the caller needs.
 
@@ -34,6 +44,7 @@ class Requirement(FrozenModel):
         device: only this device id ("cuda:0") or kind ("cuda"); None means any.
         memory_limit: bytes the engine may take on its device; None means what is available.
         allow_software_devices: accept devices emulated on the CPU.
+        conversion: whether the model may be converted.
     """
 
     interface: Interface = Interface.GENERATOR
@@ -47,6 +58,7 @@ class Requirement(FrozenModel):
     device: str | None = None
     memory_limit: int | None = Field(default=None, ge=1)
     allow_software_devices: bool = False
+    conversion: Converting = Converting.IF_NEEDED
 
     @property
     def wanted_context_length(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enginebay.matching.decision import Estimate
+from enginebay.models.conversion import Conversion
 
 
 def size(count: float) -> str:
@@ -34,3 +35,8 @@ def arithmetic(estimate: Estimate) -> list[str]:
         f" ({estimate.source})"
     )
     return lines
+
+
+def told_conversion(conversion: Conversion) -> str:
+    """A conversion in words: "gguf -> safetensors -> ctranslate2, about 40 s"."""
+    return f"{' -> '.join(conversion.formats)}, about {max(1, round(conversion.seconds))} s"

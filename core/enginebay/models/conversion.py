@@ -1,12 +1,15 @@
-"""What a converter declares and is given: a step from one model format to another."""
+"""Steps from one model format to another: what a converter declares, what it is given, and the shortest path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import heapq
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from enginebay.models.info import ModelInfo
 from enginebay.spec import BackendName, DeviceKind, FrozenModel, ImportString, ModelFormat, RequirementString
 
 Report = Callable[[str, float], None]
@@ -61,3 +64,59 @@ class ConversionRequest:
     target: Path
     options: Mapping[str, Any] = field(default_factory=dict)
     report: Report = lambda what, share: None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A way from a model's format to another.
+
+    Attributes:
+        formats: the formats it goes through, the model's own first.
+        converters: names of the converters, one less than formats.
+        seconds: estimated duration.
+        weight_bytes: estimated size of the weights at its end.
+    """
+
+    formats: tuple[ModelFormat, ...]
+    converters: tuple[str, ...]
+    seconds: float
+    weight_bytes: int
+
+    @property
+    def target(self) -> ModelFormat:
+        """The format at its end."""
+        return self.formats[-1]
+
+
+def shortest_path(
+    model: ModelInfo, targets: Collection[ModelFormat], converters: Sequence[ConverterSpec]
+) -> Conversion | None:
+    """The quickest way from a model to one of the target formats, by Dijkstra's algorithm; None when there is none.
+
+    What a converter asks of quantization is asked of the model's own: after a step nothing is known of it.
+    """
+    order = count()
+    queue: list[tuple[float, int, Conversion]] = [
+        (0.0, next(order), Conversion((model.format,), (), 0.0, model.weight_bytes))
+    ]
+    while queue:
+        _, _, reached = heapq.heappop(queue)
+        if reached.converters and reached.target in targets:
+            return reached
+        for step in converters:
+            if step.source is reached.target and step.target not in reached.formats and _takes(step, model, reached):
+                seconds = reached.seconds + step.seconds_per_gb * reached.weight_bytes / 1e9
+                longer = Conversion(
+                    (*reached.formats, step.target),
+                    (*reached.converters, step.name),
+                    seconds,
+                    int(reached.weight_bytes * step.size_ratio),
+                )
+                heapq.heappush(queue, (seconds, next(order), longer))
+    return None
+
+
+def _takes(step: ConverterSpec, model: ModelInfo, reached: Conversion) -> bool:
+    if step.architectures and model.architecture not in step.architectures:
+        return False
+    return bool(reached.converters) or not step.quantizations or model.quantization in step.quantizations

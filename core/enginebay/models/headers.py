@@ -9,8 +9,11 @@ from typing import Any
 from enginebay.errors import ModelFormatError, ModelNotFoundError
 from enginebay.models.gguf import MAGIC, gguf_info
 from enginebay.models.info import ModelInfo
-from enginebay.models.safetensors import read_json, safetensors_info
+from enginebay.models.safetensors import config_facts, read_json, safetensors_info
 from enginebay.spec import ModelFormat
+
+_BYTES = {"int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
+"""Bytes of a weight in CTranslate2's types; int8 where it is not told."""
 
 
 def read_info(path: Path, reference: str | None = None) -> ModelInfo:
@@ -46,7 +49,7 @@ def _folder_info(path: Path, reference: str) -> ModelInfo:
     if (path / "mlc-chat-config.json").exists():
         return _described(path, reference, ModelFormat.MLC, read_json(path / "mlc-chat-config.json"))
     if (path / "model.bin").exists() and (path / "config.json").exists() and not (path / "model.safetensors").exists():
-        return _described(path, reference, ModelFormat.CTRANSLATE2, read_json(path / "config.json"))
+        return _ctranslate2_info(path, reference)
     if any(path.glob("*.safetensors")) or (path / "model.safetensors.index.json").exists():
         return safetensors_info(path, reference)
     files = sorted(path.glob("*.gguf"))
@@ -58,6 +61,28 @@ def _folder_info(path: Path, reference: str) -> ModelInfo:
         value=str(path),
         hint="name one file" if first else "GGUF, safetensors, CTranslate2 and MLC are known",
     )
+
+
+def _ctranslate2_info(path: Path, reference: str) -> ModelInfo:
+    """CTranslate2's own configuration tells no shapes: they come from the source's, which the converter keeps."""
+    config, made = read_json(path / "source_config.json"), read_json(path / "enginebay.json")
+    weights = (path / "model.bin").stat().st_size
+    quantization = str(made.get("options", {}).get("quantization", ""))
+    try:
+        facts = config_facts(path, config, read_json(path / "tokenizer_config.json"))
+        return ModelInfo(
+            reference=reference,
+            path=path,
+            format=ModelFormat.CTRANSLATE2,
+            parameters=int(weights / _BYTES.get(quantization, 1)),
+            weight_bytes=weights,
+            quantization=quantization,
+            **facts,
+        )
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        raise ModelFormatError(
+            f"{path} has senseless metadata: {str(error).splitlines()[0]}", value=str(path)
+        ) from error
 
 
 def _described(path: Path, reference: str, model_format: ModelFormat, config: Mapping[str, Any]) -> ModelInfo:

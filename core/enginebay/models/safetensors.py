@@ -166,9 +166,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def _info(
     path: Path, reference: str, tensors: list[Tensor], config: Mapping[str, Any], tokenizer: Mapping[str, Any]
 ) -> ModelInfo:
-    text = config.get("text_config", config)
-    heads = int(text.get("num_attention_heads", 0))
-    hidden = int(text.get("hidden_size", 0))
     elements: dict[str, int] = {}
     for tensor in tensors:
         elements[tensor.dtype] = elements.get(tensor.dtype, 0) + tensor.elements
@@ -176,24 +173,34 @@ def _info(
         reference=reference,
         path=path,
         format=ModelFormat.SAFETENSORS,
-        architecture=str(config.get("model_type", "")),
-        name=str(config.get("_name_or_path", "")) or path.name,
         parameters=sum(elements.values()),
         weight_bytes=sum(tensor.end - tensor.start for tensor in tensors),
         quantization=max(elements, key=lambda dtype: elements[dtype]) if elements else "",
-        layers=int(text.get("num_hidden_layers", 0)),
-        heads=heads,
-        kv_heads=int(text.get("num_key_value_heads") or heads),
-        head_dim=int(text.get("head_dim") or (hidden // heads if heads else 0)),
-        embedding_length=hidden,
-        vocabulary=int(text.get("vocab_size", 0)),
-        context_length=int(text.get("max_position_embeddings", 0)),
-        chat_template=_template(path, tokenizer),
-        bos=_token(tokenizer.get("bos_token")),
-        eos=_token(tokenizer.get("eos_token")),
-        add_bos=bool(tokenizer.get("add_bos_token", False)),
-        active_share=_active_share(text, tensors),
+        active_share=_active_share(config.get("text_config", config), tensors),
+        **config_facts(path, config, tokenizer),
     )
+
+
+def config_facts(path: Path, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ModelInfo` that config.json and the tokenizer's files tell."""
+    text = config.get("text_config", config)
+    heads = int(text.get("num_attention_heads", 0))
+    hidden = int(text.get("hidden_size", 0))
+    return {
+        "architecture": str(config.get("model_type", "")),
+        "name": str(config.get("_name_or_path", "")) or path.name,
+        "layers": int(text.get("num_hidden_layers", 0)),
+        "heads": heads,
+        "kv_heads": int(text.get("num_key_value_heads") or heads),
+        "head_dim": int(text.get("head_dim") or (hidden // heads if heads else 0)),
+        "embedding_length": hidden,
+        "vocabulary": int(text.get("vocab_size", 0)),
+        "context_length": int(text.get("max_position_embeddings", 0)),
+        "chat_template": _template(path, tokenizer),
+        "bos": _token(tokenizer.get("bos_token")),
+        "eos": _token(tokenizer.get("eos_token")),
+        "add_bos": bool(tokenizer.get("add_bos_token", False)),
+    }
 
 
 def _template(path: Path, tokenizer: Mapping[str, Any]) -> str | None:

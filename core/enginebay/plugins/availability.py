@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from packaging.requirements import Requirement
@@ -23,16 +24,30 @@ def judge(spec: BackendSpec, own_version: str) -> Availability:
             message="this release has no engine for it yet",
             hint="a later release of its plugin brings it",
         )
-    needed = [need for need in map(Requirement, spec.requires) if need.marker is None or need.marker.evaluate()]
-    versions = {need.name: _installed(need.name) for need in needed}
+    return judge_distributions(spec.name, spec.requires, spec.requires_any, spec.install, own_version)
+
+
+def judge_distributions(
+    name: str, requires: Sequence[str], requires_any: Sequence[str], install: str, own_version: str = ""
+) -> Availability:
+    """Judge what something called `name` needs: all of `requires`, and one of `requires_any` if there are any."""
+    needed = [need for need in map(Requirement, requires) if need.marker is None or need.marker.evaluate()]
+    choices = list(map(Requirement, requires_any))
+    versions = {need.name: _installed(need.name) for need in (*choices, *needed)}
     main = next((found for found in versions.values() if found), None) or own_version or None
     missing = [need.name for need in needed if versions[need.name] is None]
+    if choices:
+        present = [need for need in choices if versions[need.name] is not None]
+        if not present:
+            missing.append(choices[0].name)
+        fitting = [need for need in present if _satisfies(need, versions[need.name] or "")]
+        needed += (fitting or present)[:1]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         return Availability(
             code=RefusalCode.NOT_INSTALLED,
             message=f"{' and '.join(missing)} {verb} not installed",
-            hint=spec.install,
+            hint=install,
         )
     for need in needed:
         found = versions[need.name] or ""
@@ -40,8 +55,8 @@ def judge(spec: BackendSpec, own_version: str) -> Availability:
             return Availability(
                 code=RefusalCode.TOO_OLD,
                 message=f"{need.name} {found or 'without a readable version'} is installed, "
-                f"{spec.name} needs {need.name}{need.specifier}",
-                hint=spec.install,
+                f"{name} needs {need.name}{need.specifier}",
+                hint=install,
                 version=main,
             )
     return Availability(version=main)

@@ -113,6 +113,11 @@ def given_features(spec: BackendSpec) -> frozenset[Feature]:
     return spec.features | {Feature.LOGPROBS, *map(Feature, CONSTRAINT_KINDS)}
 
 
+def constraint_features(params: SamplingParams) -> frozenset[Feature]:
+    """The feature that an engine needs for the constraint, if there is one."""
+    return frozenset() if params.constraint is None else frozenset({Feature(params.constraint.kind)})
+
+
 def make_params(defaults: dict[str, Any], given: dict[str, Any]) -> SamplingParams:
     """Sampling parameters out of keyword arguments over configured defaults.
 

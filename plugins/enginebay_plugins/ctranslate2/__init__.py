@@ -1,17 +1,29 @@
-"""CTranslate2, declared ahead of its engine: the matcher knows when it would be the better choice."""
+"""CTranslate2: int8 on CPUs and CUDA GPUs, and the way to its format from safetensors."""
 
 from collections.abc import Iterable
 
-from enginebay import BackendSpec, Concurrency, DeviceKind, DeviceSupport, Feature, Interface, ModelFormat, hookimpl
+from enginebay import (
+    BackendSpec,
+    Concurrency,
+    ConverterSpec,
+    DeviceKind,
+    DeviceSupport,
+    Feature,
+    Interface,
+    ModelFormat,
+    hookimpl,
+)
 
 api_version = 1
 
 CTRANSLATE2 = BackendSpec(
     name="ctranslate2",
     interface=Interface.GENERATOR,
-    summary="CTranslate2: int8 on CPUs and CUDA GPUs (declared; its engine is not in this release)",
-    requires=("ctranslate2>=4.5",),
-    install="pip install ctranslate2",
+    summary="CTranslate2: int8 on CPUs and CUDA GPUs; batches of one call are decoded together",
+    factory="enginebay_plugins.ctranslate2.engine:open_engine",
+    check="enginebay_plugins.ctranslate2.checks:check",
+    requires=("ctranslate2>=4.6", "tokenizers>=0.21"),
+    install="pip install 'enginebay[ctranslate2]'",
     devices=(
         DeviceSupport(kind=DeviceKind.CPU, efficiency=0.35, compute_efficiency=0.35, step_overhead=5e-3),
         DeviceSupport(
@@ -24,14 +36,33 @@ CTRANSLATE2 = BackendSpec(
         ),
     ),
     formats=frozenset({ModelFormat.CTRANSLATE2}),
-    features=frozenset({Feature.STREAMING, Feature.CHAT_TEMPLATE}),
-    sampling=frozenset({"temperature", "top_k", "top_p", "repetition_penalty", "max_tokens", "n"}),
-    concurrency=Concurrency.THREAD_SAFE,
+    features=frozenset({Feature.STREAMING, Feature.CHAT_TEMPLATE, Feature.LOGPROBS}),
+    sampling=frozenset({"temperature", "top_k", "top_p", "repetition_penalty", "max_tokens", "logprobs"}),
+    concurrency=Concurrency.BATCHED,
     max_streams=32,
+    options="enginebay_plugins.ctranslate2.options:CTranslate2Options",
+)
+
+SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(
+    name="safetensors_to_ctranslate2",
+    source=ModelFormat.SAFETENSORS,
+    target=ModelFormat.CTRANSLATE2,
+    factory="enginebay_plugins.ctranslate2.converter:convert",
+    seconds_per_gb=45,
+    size_ratio=0.52,
+    defaults={"quantization": "int8"},
+    requires=("ctranslate2>=4.6", "transformers>=4.56", "torch>=2.4"),
+    install="pip install 'enginebay[ctranslate2,transformers]'",
 )
 
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The declared backend."""
+    """The generator."""
     return [CTRANSLATE2]
+
+
+@hookimpl
+def converters() -> Iterable[ConverterSpec]:
+    """Into CTranslate2's own format."""
+    return [SAFETENSORS_TO_CTRANSLATE2]

@@ -1,0 +1,40 @@
+"""Options of the CTranslate2 backend."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ComputeType = Literal[
+    "default",
+    "auto",
+    "int8",
+    "int8_float32",
+    "int8_float16",
+    "int8_bfloat16",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+]
+
+
+class CTranslate2Options(BaseModel):
+    """Options.
+
+    Attributes:
+        compute_type: type to compute in; "default" keeps the model's, or the nearest this device has.
+        threads: threads on the CPU; None takes the usable cores, rounded down.
+        no_repeat_ngram_size: no sequence of this many tokens comes twice in an output; 0 is off.
+        flash_attention: flash attention 2, on CUDA GPUs that have it.
+        tensor_parallel: share the model out over the GPUs of an MPI run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compute_type: ComputeType = "default"
+    threads: int | None = Field(default=None, ge=1)
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+    flash_attention: bool = False
+    tensor_parallel: bool = False

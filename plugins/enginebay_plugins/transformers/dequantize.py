@@ -1,0 +1,47 @@
+"""GGUF to safetensors, by transformers' own dequantiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from enginebay import ConversionRequest
+from enginebay.errors import ModelFormatError
+from enginebay_plugins.transformers.quietly import quietly
+
+
+def convert(request: ConversionRequest) -> None:
+    """Write a folder with the weights in `dtype`, the tokenizer and the chat template.
+
+    Raises:
+        ModelFormatError: transformers cannot read the file's architecture or types.
+    """
+    folder, name = str(request.source.parent), request.source.name
+    dtype = getattr(torch, str(request.options["dtype"]))
+    with quietly():
+        try:
+            request.report("reading and dequantising", 0.0)
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=dtype)
+            request.report("rebuilding the tokenizer", 0.7)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        except (ValueError, KeyError, NotImplementedError, RuntimeError, OSError) as error:
+            raise ModelFormatError(
+                f"transformers cannot dequantise {request.source}: {error}",
+                value=str(request.source),
+                hint="take the model's original safetensors",
+            ) from error
+        _forget_quantization(model)
+        request.report("writing", 0.8)
+        model.to(dtype).save_pretrained(request.target)
+        tokenizer.save_pretrained(request.target)
+    request.report("done", 1.0)
+
+
+def _forget_quantization(model: Any) -> None:
+    """The weights are plain now; while the model remembers that they were not, it refuses to be saved."""
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
