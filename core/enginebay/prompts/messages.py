@@ -52,6 +52,7 @@ class Message(FrozenModel):
     @model_serializer(mode="wrap")
     def _without_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = dump(self)
+        fields["tool_calls"] = list(fields["tool_calls"])
         return {name: value for name, value in fields.items() if value or name not in _OPTIONAL}
 
 

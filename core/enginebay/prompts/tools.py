@@ -14,6 +14,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapt
 from pydantic_core import ArgsKwargs
 
 from enginebay.errors import InvalidParameterError
+from enginebay.prompts.json_schema import tidy_schema
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -120,17 +121,14 @@ class _Checked:
         return self.function(**checked)
 
     def schema(self) -> dict[str, Any]:
-        """JSON schema of the arguments, without the titles that pydantic makes up."""
+        """JSON schema of the arguments."""
         if not inspect.signature(self.function).parameters:
             return {"type": "object", "properties": {}}
         try:
-            schema = self._arguments.json_schema()
+            return tidy_schema(self._arguments.json_schema())
         except PydanticUserError as error:
             text = f"the tool {self.name!r} has no JSON schema: {error}"
             raise InvalidParameterError(text, value=self.name) from error
-        for part in (schema, *schema["properties"].values()):
-            part.pop("title", None)
-        return schema
 
     @cached_property
     def _arguments(self) -> TypeAdapter[dict[str, Any]]:

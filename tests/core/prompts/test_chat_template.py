@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from enginebay.errors import PromptError
+from enginebay.errors import PromptError, UnsupportedFeatureError
 from enginebay.prompts.chat_template import ChatTemplate
 from enginebay.prompts.messages import Message, as_messages
+from enginebay.prompts.tools import Tool
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -69,3 +70,63 @@ def test_messages_are_checked() -> None:
     with pytest.raises(PromptError, match="no message"):
         as_messages([])
     assert as_messages([{"role": "system", "content": "a"}], system="b")[0].content == "a"
+
+
+TOOLS = """{%- if tools %}
+    {%- for tool in tools %}{{- tool | tojson }}{%- endfor %}
+{%- endif %}
+{%- for message in messages %}
+    {{- '<' + message.role + '>' + message.content }}
+    {%- if message.tool_calls is defined %}
+        {%- for call in message.tool_calls %}{{- call.function | tojson }}{%- endfor %}
+    {%- endif %}
+{%- endfor %}"""
+
+
+def test_tools_and_their_calls() -> None:
+    tool = Tool("weather", "The <weather>.", {"type": "object", "properties": {}}, lambda: None)
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Köln"}}}
+    messages = as_messages(
+        [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "content": "rain", "name": "weather"},
+        ]
+    )
+    said = '<user>?<assistant>{"name": "weather", "arguments": {"city": "Köln"}}<tool>rain'
+    template = ChatTemplate(TOOLS)
+    assert template.render(messages).text == said
+    definition = (
+        '{"type": "function", "function": {"name": "weather", "description": "The <weather>.",'
+        ' "parameters": {"type": "object", "properties": {}}}}'
+    )
+    assert template.render(messages, tools=[tool]).text == definition + said
+    assert template.render(messages, tools=[tool.definition]).text == definition + said
+
+
+@pytest.mark.parametrize(
+    ("source", "takes"),
+    [
+        (TOOLS, True),
+        (CHATML, False),
+        ("{% if not tools is defined %}{% set tools = none %}{% endif %}{{ tools }}", True),
+        ("tools {# tools #} {{ 'tools' }} {{ messages.tools }}", False),
+    ],
+)
+def test_a_template_without_tools_refuses_them(source: str, takes: bool) -> None:
+    template = ChatTemplate(source)
+    assert template.takes_tools is takes
+    if not takes:
+        tool = Tool("f", "", {"type": "object"}, lambda: None)
+        with pytest.raises(UnsupportedFeatureError, match="knows no tools"):
+            template.render(as_messages("x"), tools=[tool])
+
+
+def test_generation_tags_render_their_content() -> None:
+    source = (
+        "{% set x = 1 %}{% for m in messages %}{% generation %}{% set x = 2 %}\n"
+        "{{ m.content }}{{ x }}{% endgeneration %}{{ x }}{% endfor %}"
+    )
+    assert ChatTemplate(source).render(as_messages("a")).text == "a21"
+    with pytest.raises(PromptError, match="line 1"):
+        ChatTemplate("{% generation %}x")
