@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from enginebay.interfaces.generator import Usage as Usage
     from enginebay.interfaces.logits import LogitsModel as LogitsModel
     from enginebay.interfaces.logits import Vocabulary as Vocabulary
+    from enginebay.interfaces.loop_generator import LoopGenerator as LoopGenerator
     from enginebay.interfaces.quantizer import Quantizer as Quantizer
     from enginebay.interfaces.tuner import Tuner as Tuner
     from enginebay.interfaces.vector_store import VectorStore as VectorStore
@@ -65,6 +66,7 @@ _HOMES = {
         "Usage",
     ),
     "interfaces.logits": ("LogitsModel", "Vocabulary"),
+    "interfaces.loop_generator": ("LoopGenerator",),
     "interfaces.quantizer": ("Quantizer",),
     "interfaces.tuner": ("Tuner",),
     "interfaces.vector_store": ("VectorStore",),

@@ -72,7 +72,7 @@ def run_conversion(
         def told(what: str, share: float, place: int = place, name: str = step.name) -> None:
             report(f"{name}: {what}", (place + share) / len(steps))
 
-        source = store.make(source, step, plugins.converter(step), given, told)
+        source = store.make(source, step, given, told)
     return source
 
 

@@ -22,9 +22,7 @@ def convert(
     model: Annotated[str | None, typer.Argument(help="Model: catalogue name, path, hf:…, pypi:…")] = None,
     to: Annotated[str | None, typer.Argument(help="Format: gguf, safetensors, ctranslate2, mlc.")] = None,
     option: Options = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Copy the result there; nothing may be there.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Copy the result there; it must be free.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the converters and whether they can run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

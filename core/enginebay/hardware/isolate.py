@@ -64,7 +64,7 @@ def run_isolated(target: str, *arguments: Any, timeout: float) -> Any:
         _ask(child, json.dumps([sys.path, target, arguments]))
         timely = answer.ended.wait(timeout)
     finally:
-        _end(child)
+        end_child(child)
     noise.join(1.0)
     if not timely:
         raise HardwareError(f"{target} gave no answer within {timeout:g} s", value=target)
@@ -122,7 +122,7 @@ def _ask(child: subprocess.Popen[bytes], question: str) -> None:
         child.stdin.close()
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end_child(child: subprocess.Popen[bytes]) -> None:
     """Kill the child and whatever it started."""
     if os.name == "posix":
         # Not yet waited for, so the number is still its own; of a child that is dying already it changes nothing.
@@ -153,13 +153,14 @@ def _result(target: str, answer: str, code: int | None, noise: str) -> Any:
     try:
         told = json.loads(answer)
     except ValueError as error:
-        raise HardwareError(f"{target} {_ending(code, noise)}", value=target) from error
+        raise HardwareError(f"{target} {how_it_ended(code, noise)}", value=target) from error
     if "error" in told:
         raise HardwareError(f"{target} {told['error']}", value=target)
     return told["result"]
 
 
-def _ending(code: int | None, noise: str) -> str:
+def how_it_ended(code: int | None, noise: str) -> str:
+    """What became of a child that did not answer, with the last line it printed."""
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             return f"crashed with {signal.Signals(-code).name}"

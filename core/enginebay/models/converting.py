@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock
 
 from enginebay import paths
-from enginebay.errors import ConversionError, EnginebayError
+from enginebay.errors import ConversionError
+from enginebay.models.child import convert_in_child
 from enginebay.models.conversion import ConversionRequest, ConverterSpec, Report
 from enginebay.models.download import file_digest
 from enginebay.models.headers import read_info
@@ -23,8 +24,6 @@ from enginebay.spec import ModelFormat
 
 RECORD = "enginebay.json"
 """Beside a converted model: what it was made of, by what, with which options."""
-
-Convert = Callable[[ConversionRequest], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +49,13 @@ class ConvertedModels:
         self,
         source: Path,
         converter: ConverterSpec,
-        convert: Convert,
         options: Mapping[str, Any],
         report: Report = lambda what, share: None,
     ) -> Path:
         """Convert a model, or find it converted.
 
         Args:
-            convert: the converter's function.
-            options: its options, complete.
+            options: the converter's options, complete.
 
         Returns:
             The file or folder.
@@ -78,7 +75,7 @@ class ConvertedModels:
         with FileLock(f"{folder}.lock"):
             if not (folder / RECORD).exists():
                 self._check_room(source, converter)
-                self._convert(source, folder, converter, convert, options, report, facts)
+                self._convert(source, folder, converter, options, report, facts)
         return _content(folder, converter.target)
 
     def installed(self) -> list[Converted]:
@@ -94,7 +91,6 @@ class ConvertedModels:
         source: Path,
         folder: Path,
         converter: ConverterSpec,
-        convert: Convert,
         options: Mapping[str, Any],
         report: Report,
         facts: Mapping[str, Any],
@@ -107,18 +103,15 @@ class ConvertedModels:
             beside.mkdir()
             target = beside / f"{_stem(source)}.gguf"
         try:
-            convert(ConversionRequest(source, target, dict(options), report))
+            convert_in_child(converter, ConversionRequest(source, target, dict(options), report))
             read_info(target)
             record = {**facts, "source": str(source), "created": datetime.now(UTC).isoformat()}
             paths.write_whole(beside / RECORD, json.dumps(record, indent=1).encode())
             shutil.rmtree(folder, ignore_errors=True)
             beside.rename(folder)
-        except EnginebayError:
-            raise
-        except Exception as error:
+        except OSError as error:
             raise ConversionError(
-                f"the converter {converter.name!r} failed on {source}: {type(error).__name__}: {error}",
-                value=str(source),
+                f"the result of {converter.name!r} could not be kept: {error.strerror or error}", value=str(folder)
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)

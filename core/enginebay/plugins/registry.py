@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from enginebay.errors import BackendUnavailableError, PluginError, UnknownBackendError
-from enginebay.models.conversion import ConversionRequest, ConverterSpec
+from enginebay.models.conversion import ConverterSpec
 from enginebay.plugins.availability import judge, judge_distributions
 from enginebay.plugins.guard import call_guarded
 from enginebay.plugins.memory import Memory, Proof, with_entry, without_entry
@@ -223,31 +223,6 @@ class Plugins:
         if spec.name not in known:
             known[spec.name] = judge_distributions(spec.name, spec.requires, (), spec.install)
         return known[spec.name]
-
-    def converter(self, spec: ConverterSpec) -> Callable[[ConversionRequest], None]:
-        """Import a converter's function.
-
-        Raises:
-            BackendUnavailableError: its libraries are not installed, or do not import.
-            PluginError: the import string leads to nothing that can be called.
-        """
-        unavailable = self.converter_availability(spec)
-        if unavailable.code is not None:
-            raise BackendUnavailableError(
-                f"converter {spec.name!r} cannot be used: {unavailable.message}", value=spec.name, hint=unavailable.hint
-            )
-        module_name, _, attribute = spec.factory.partition(":")
-        try:
-            found = getattr(import_module(module_name), attribute)
-        except (Exception, SystemExit) as error:
-            raise BackendUnavailableError(
-                f"converter {spec.name!r} is installed but does not import: {describe(error)}",
-                value=spec.factory,
-                hint=f"reinstall it: {spec.install}" if spec.install else None,
-            ) from error
-        if not callable(found):
-            raise PluginError(f"the factory {spec.factory!r} of converter {spec.name!r} cannot be called", value=found)
-        return cast("Callable[[ConversionRequest], None]", found)
 
     @cached_property
     def _converter_availabilities(self) -> dict[str, Availability]:

@@ -7,7 +7,7 @@ import shutil
 from ctranslate2.converters import TransformersConverter
 
 from enginebay import ConversionRequest
-from enginebay.errors import ModelFormatError
+from enginebay.errors import ConversionError, ModelFormatError
 from enginebay.models.tokenizer import FILES
 
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
@@ -19,11 +19,12 @@ def convert(request: ConversionRequest) -> None:
     """Write a CTranslate2 folder, with the tokenizer, the chat template and the source's configuration.
 
     Raises:
-        ModelFormatError: CTranslate2 does not know the architecture, or the quantization is not one of its.
+        ConversionError: the quantization is none of `QUANTIZATIONS`.
+        ModelFormatError: CTranslate2 does not know the architecture.
     """
     quantization = str(request.options["quantization"])
     if quantization not in QUANTIZATIONS:
-        raise ModelFormatError(
+        raise ConversionError(
             f"CTranslate2 has no quantization {quantization!r}", value=quantization, hint=", ".join(QUANTIZATIONS)
         )
     request.report(f"converting to {quantization}", 0.0)

@@ -8,18 +8,24 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from enginebay import ConversionRequest
-from enginebay.errors import ModelFormatError
+from enginebay.errors import ConversionError, ModelFormatError
 from enginebay_plugins.transformers.quietly import quietly
+
+DTYPES = ("bfloat16", "float16", "float32")
 
 
 def convert(request: ConversionRequest) -> None:
     """Write a folder with the weights in `dtype`, the tokenizer and the chat template.
 
     Raises:
+        ConversionError: `dtype` is none of `DTYPES`.
         ModelFormatError: transformers cannot read the file's architecture or types.
     """
     folder, name = str(request.source.parent), request.source.name
-    dtype = getattr(torch, str(request.options["dtype"]))
+    wanted = str(request.options["dtype"])
+    if wanted not in DTYPES:
+        raise ConversionError(f"dtype {wanted!r} is none of: {', '.join(DTYPES)}", value=wanted)
+    dtype = getattr(torch, wanted)
     with quietly():
         try:
             request.report("reading and dequantising", 0.0)

