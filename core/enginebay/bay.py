@@ -25,7 +25,8 @@ from enginebay.matching.measurements import load_measurements
 from enginebay.matching.requirement import Converting, Requirement, Workload
 from enginebay.models.catalogue import Catalogue
 from enginebay.models.headers import read_info
-from enginebay.models.store import ModelStore
+from enginebay.models.reference import RemoteReference, parse_reference
+from enginebay.models.store import ModelStore, remote_info
 from enginebay.plugins import Plugins, load_plugins
 from enginebay.sampling.plan import constraint_features, make_params
 from enginebay.spec import Feature, Interface, ModelFormat
@@ -337,6 +338,9 @@ class Bay:
     def _local_info(self, reference: str) -> ModelInfo:
         """Facts of a model that is on this machine; fetched first if the configuration says so."""
         if self.models.locate(reference) is None:
+            info = self._remote_info(reference)
+            if info is not None:
+                return info
             if not self.settings.models.auto_pull:
                 self.models.info(reference)
                 raise ModelNotFoundError(
@@ -346,6 +350,11 @@ class Bay:
                 )
             self.models.pull(reference)
         return self.models.info(reference)
+
+    def _remote_info(self, reference: str) -> ModelInfo | None:
+        """Facts of a server's model; None for one that must be on this machine."""
+        parsed = parse_reference(reference)
+        return remote_info(parsed) if isinstance(parsed, RemoteReference) else None
 
     def _available_generators(self) -> Sequence[BackendSpec]:
         plugins = self.plugins

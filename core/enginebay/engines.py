@@ -25,8 +25,10 @@ from enginebay.generation.handle import OpenEngine
 from enginebay.hookspecs import EngineEvent
 from enginebay.interfaces.generator import Generator
 from enginebay.interfaces.logits import LogitsModel
+from enginebay.matching.match import REMOTE
 from enginebay.opening import OpenRequest
 from enginebay.sampling.logits_generator import LogitsGenerator
+from enginebay.spec import ModelFormat
 from enginebay.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -201,14 +203,14 @@ def check_options(spec: BackendSpec, model: type[BaseModel] | None, options: Map
 
 
 def local_model(model: ModelInfo | None) -> ModelInfo:
-    """The model, if it is on this machine."""
-    if model is None or model.path is None:
+    """The model, if it is on this machine, or a server's."""
+    if model is None or (model.path is None and model.format is not ModelFormat.REMOTE):
         raise UnsupportedFeatureError("a generator needs a model on this machine", value=model)
     return model
 
 
 def _open_request(match: Match, model: ModelInfo, hardware: HardwareProfile, options: BaseModel | None) -> OpenRequest:
-    device = hardware.device(match.device)
+    device = REMOTE if match.device == REMOTE.id else hardware.device(match.device)
     estimate = match.estimate
     if device is None or estimate is None:
         raise EngineOpenError(f"the decision's device {match.device!r} is not on this machine", value=match.device)
@@ -220,6 +222,7 @@ def _open_request(match: Match, model: ModelInfo, hardware: HardwareProfile, opt
         streams=estimate.streams,
         device_layers=estimate.device_layers,
         options=options,
+        backend=match.backend,
     )
 
 
@@ -228,7 +231,7 @@ def _key(match: Match, request: OpenRequest) -> Key:
     return (
         match.backend,
         match.device,
-        request.model.path,
+        request.model.path or request.model.reference,
         request.context_length,
         request.streams,
         request.device_layers,

@@ -22,6 +22,7 @@ class OpenRequest:
         streams: sequences that will be decoded together.
         device_layers: layers to put on the device; equals the model's layers unless offload is partial.
         options: the backend's options, an instance of its options model; None when it has none.
+        backend: name of the backend, for factories that serve several.
     """
 
     model: ModelInfo
@@ -31,3 +32,4 @@ class OpenRequest:
     streams: int
     device_layers: int
     options: BaseModel | None = None
+    backend: str = ""

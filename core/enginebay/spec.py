@@ -60,6 +60,8 @@ class Feature(StrEnum):
 
     STREAMING = "streaming"
     CHAT_TEMPLATE = "chat_template"
+    MESSAGES = "messages"
+    """It takes conversations and applies the model's chat template itself, as servers do."""
     LOGPROBS = "logprobs"
     CHOICES = "choices"
     REGEX = "regex"

@@ -40,6 +40,7 @@ def open_generator(
     system: str | None,
     config: Path | None,
     profile: str | None,
+    sampling: dict[str, Any] | None = None,
     **more: Any,
 ) -> tuple[Bay, GeneratorHandle]:
     """Open what the flags name; a model of the catalogue that is not here is fetched, visibly."""
@@ -51,6 +52,9 @@ def open_generator(
     if options:
         changes["options"] = parse_options(options)
     _, settings = bay.generator_config(generator, **changes)
+    if sampling:
+        # The matcher is to choose a backend that has what the request needs.
+        changes["sampling"] = {**settings.sampling, **sampling}
     ensure_pulled(bay, settings.model)
     with err.status("opening the engine …"):
         return bay, bay.generator(generator, **changes)
@@ -60,7 +64,7 @@ def ensure_pulled(bay: Bay, reference: str) -> None:
     """Fetch a model that is not on this machine, with a progress bar on stderr."""
     from enginebay.cli._progress import pull_visibly
 
-    if bay.models.locate(reference) is None:
+    if bay.models.locate(reference) is None and not reference.startswith("remote:"):
         pull_visibly(bay.models, reference)
 
 

@@ -77,7 +77,7 @@ def generate(
     text = _engine.read_prompt(prompt)
     bay, handle = _engine.open_generator(
         generator=generator, model=model, backend=backend, device=device, context_length=context_length,
-        options=option, system=system, config=config, profile=profile,
+        options=option, system=system, config=config, profile=profile, sampling=sampling,
     )  # fmt: skip
     with bay:
         if stream and not as_json and outputs in (None, 1):

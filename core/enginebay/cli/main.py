@@ -24,6 +24,7 @@ COMMANDS = (
     "probe",
     "pull",
     "task",
+    "verify",
 )
 """First-party commands; each is the `app` of `enginebay.cli.NAME`."""
 

@@ -26,7 +26,7 @@ from enginebay.prompts.messages import Messages, as_messages
 from enginebay.prompts.tools import Tool
 from enginebay.sampling.logits_generator import LogitsGenerator
 from enginebay.sampling.plan import make_params
-from enginebay.spec import BackendSpec, Concurrency
+from enginebay.spec import BackendSpec, Concurrency, Feature
 
 if TYPE_CHECKING:
     from enginebay.hookspecs import RequestEvent
@@ -140,7 +140,14 @@ class GeneratorHandle:
             UnsupportedFeatureError: the model brings no chat template, or one that knows no tools.
             PromptError: the template refuses the messages.
         """
-        return self._template.render(as_messages(messages, self.system), tools=tools)
+        conversation = as_messages(messages, self.system)
+        if self.model.chat_template is None and Feature.MESSAGES in self.spec.features:
+            return RenderedPrompt(
+                "",
+                messages=tuple(message.model_dump(mode="json") for message in conversation),
+                tools=tuple(tool.definition for tool in tools),
+            )
+        return self._template.render(conversation, tools=tools)
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids of a text; special tokens written in it are parsed as such."""

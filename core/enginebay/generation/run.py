@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from enginebay.errors import EnginebayError, GenerationError
+from enginebay.errors import EnginebayError, GenerationError, UnsupportedFeatureError
 from enginebay.generation.results import Output, Result
 from enginebay.hookspecs import RequestEvent
 from enginebay.interfaces.generator import (
@@ -94,7 +94,8 @@ class Run:
                 params = params.model_copy(update={"seed": (params.seed + choice) % 2**32})
             output = GatheredOutput(choice, self.plan.stop)
             self.outputs.append(output)
-            yield GenerationRequest(self.prompt.text, params, self.prompt.add_bos), output
+            prompt = self.prompt
+            yield GenerationRequest(prompt.text, params, prompt.add_bos, prompt.messages, prompt.tools), output
 
     def receiver(self, output: GatheredOutput) -> Callable[[Chunk], bool]:
         """A receiver of the engine's chunks that stops it when the output has ended."""
@@ -161,13 +162,21 @@ class Run:
         if told:
             prompt_tokens, cached = told[0].prompt_tokens, told[0].cached_tokens
         else:
-            prompt_tokens = len(self.handle.engine.tokenize(self.prompt.text, add_bos=self.prompt.add_bos))
-            cached = 0
+            prompt_tokens, cached = self._counted(), 0
         completion = sum(
             output.usage.completion_tokens if output.usage is not None else len(output.token_ids)
             for output in self.outputs
         )
         return Usage(prompt_tokens, completion, cached)
+
+    def _counted(self) -> int:
+        """The prompt's tokens; 0 for an engine that neither tells nor counts them."""
+        if self.prompt.messages is not None:
+            return 0
+        try:
+            return len(self.handle.engine.tokenize(self.prompt.text, add_bos=self.prompt.add_bos))
+        except UnsupportedFeatureError:
+            return 0
 
     def _timing(self, tokens: int) -> Timing:
         ended = self.ended or time.perf_counter()

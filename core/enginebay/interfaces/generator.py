@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from queue import SimpleQueue
+from typing import Any
 
 from enginebay.errors import GenerationError, UnsupportedFeatureError
 from enginebay.interfaces._threads import close_iterator, items_from_thread
@@ -95,11 +96,15 @@ class GenerationRequest:
         prompt: the text; special tokens written in it are parsed as such.
         params: parameters reduced to the backend's native ones; all others are at their "off" value.
         add_bos: let the tokenizer put its begin token first, if the model wants one.
+        messages, tools: a conversation and tool definitions as OpenAI's API writes them, in place of the prompt; only
+            for engines with `Feature.MESSAGES`, which apply the model's chat template themselves.
     """
 
     prompt: str
     params: SamplingParams = field(default_factory=SamplingParams)
     add_bos: bool = True
+    messages: tuple[Mapping[str, Any], ...] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ read is assumed from `ASSUMED`. Layers left in main memory are read at the CPU's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -79,6 +79,7 @@ class Estimator:
 
     Args:
         measurements: speeds measured on this machine, by (backend, device, version, model digest).
+        more_devices: devices beside the machine's own.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Estimator:
         model: ModelInfo,
         hardware: HardwareProfile,
         measurements: Mapping[tuple[str, str, str, str], list[Measurement]],
+        more_devices: Sequence[Device] = (),
     ) -> None:
         self.model = model
         self.limit = requirement.memory_limit
@@ -99,7 +101,7 @@ class Estimator:
         self.workspace = PREFILL_BATCH * model.vocabulary * 4
         self.cpu = hardware.device("cpu")
         self.host_available = hardware.memory.available
-        self.rates = {device.id: rates(device, self.cpu) for device in hardware.devices}
+        self.rates = {device.id: rates(device, self.cpu) for device in (*hardware.devices, *more_devices)}
         self.digest = model.digest
         self._measurements = measurements
 
@@ -150,7 +152,9 @@ class Estimator:
         return estimate, fits
 
     def available(self, device: Device) -> int:
-        """Bytes the engine may take on the device."""
+        """Bytes the engine may take on the device; a server's memory is its own affair."""
+        if device.kind is DeviceKind.REMOTE:
+            return 1 << 60
         free = device.memory_available
         if device.kind is DeviceKind.CPU or device.unified:
             free = min(free, self.host_available)

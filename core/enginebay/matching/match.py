@@ -25,6 +25,9 @@ from enginebay.models.info import ModelInfo
 from enginebay.sampling.plan import EMULATED, given_features
 from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport, Feature, ModelFormat
 
+REMOTE = Device(id="remote", kind=DeviceKind.REMOTE, name="a server", memory_total=0, memory_available=0)
+"""Where a server's model runs: a device of no machine, judged for such models only."""
+
 LEVEL = 1.05
 """Two speeds nearer than this ratio are called level: no estimate is better than that."""
 
@@ -99,9 +102,12 @@ class _Judge:
         self.availability = availability
         self.assume_installed = assume_installed
         self.by_kind: dict[DeviceKind, list[Device]] = {}
-        for device in hardware.devices:
+        devices = hardware.devices
+        if requirement.model is not None and requirement.model.format is ModelFormat.REMOTE:
+            devices = (*devices, REMOTE)
+        for device in devices:
             self.by_kind.setdefault(device.kind, []).append(device)
-        self.of_device = {device.id: tuple(self._device_reasons(device)) for device in hardware.devices}
+        self.of_device = {device.id: tuple(self._device_reasons(device)) for device in devices}
         self.broken = {
             warning.probe.removeprefix(RUNTIME_PROBE): warning.message
             for warning in hardware.warnings
@@ -157,7 +163,7 @@ class _Judge:
             return None
         key = conversion.target if conversion is not None else None
         if key not in self.estimators:
-            self.estimators[key] = Estimator(self.requirement, model, self.hardware, self.measured)
+            self.estimators[key] = Estimator(self.requirement, model, self.hardware, self.measured, (REMOTE,))
         return self.estimators[key]
 
     def _judge(

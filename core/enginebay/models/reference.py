@@ -49,7 +49,17 @@ class NameReference:
     name: str
 
 
-Reference = PathReference | HubReference | PackageReference | NameReference
+@dataclass(frozen=True, slots=True)
+class RemoteReference:
+    """A model that a server runs: `remote:NAME`, by the server's name for it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"remote:{self.name}"
+
+
+Reference = PathReference | HubReference | PackageReference | NameReference | RemoteReference
 
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<file>.+))?")
 _PACKAGE = re.compile(r"(?P<distribution>[A-Za-z0-9][\w.-]*)(==(?P<version>[\w.+!-]+))?(:(?P<path>.+))?")
@@ -62,9 +72,11 @@ def parse_reference(text: str) -> Reference:
     What has a separator, begins with "~" or ".", ends like a model file or exists is a path.
 
     Raises:
-        ModelNotFoundError: it is none of the four kinds.
+        ModelNotFoundError: it is none of the five kinds.
     """
     scheme, colon, rest = text.partition(":")
+    if colon and scheme == "remote" and rest.strip():
+        return RemoteReference(rest.strip())
     if colon and scheme in ("hf", "pypi"):
         _check_inside(text, rest)
         if scheme == "hf" and (found := _HUB.fullmatch(rest)):
@@ -78,7 +90,8 @@ def parse_reference(text: str) -> Reference:
     raise ModelNotFoundError(
         f"{text!r} is no model reference",
         value=text,
-        hint="write a path, a catalogue name, hf:org/name[@revision][:file] or pypi:distribution[==version][:path]",
+        hint="write a path, a catalogue name, hf:org/name[@revision][:file], pypi:distribution[==version][:path] "
+        "or remote:NAME",
     )
 
 

@@ -21,9 +21,11 @@ from enginebay.models.reference import (
     PackageReference,
     PathReference,
     Reference,
+    RemoteReference,
     parse_reference,
 )
 from enginebay.models.sources import check_online, fetch_from_hub, fetch_from_package
+from enginebay.spec import ModelFormat
 from enginebay.suggest import did_you_mean
 
 _DONE = ".complete"
@@ -63,6 +65,8 @@ class ModelStore:
         parsed = parse_reference(reference)
         if isinstance(parsed, PathReference):
             return parsed.path if parsed.path.exists() else None
+        if isinstance(parsed, RemoteReference):
+            return None
         folder = self._folder(parsed)
         return _content(folder) if (folder / _DONE).exists() else None
 
@@ -79,6 +83,8 @@ class ModelStore:
         parsed = parse_reference(reference)
         if isinstance(parsed, PathReference):
             raise self._no_file(parsed.path, reference)
+        if isinstance(parsed, RemoteReference):
+            return remote_info(parsed)
         if isinstance(parsed, NameReference):
             return self._entry(parsed.name).info
         raise ModelNotFoundError(
@@ -107,6 +113,10 @@ class ModelStore:
             if found is None:
                 raise self._no_file(parsed.path, reference)
             return found
+        if isinstance(parsed, RemoteReference):
+            raise ModelNotFoundError(
+                f"{reference} is run by a server: there is nothing to fetch", value=reference, hint="use it as it is"
+            )
         if found is not None and not force:
             return found
         check_online(reference)
@@ -219,6 +229,19 @@ class ModelStore:
     def _folder(self, reference: Reference) -> Path:
         text = reference.name if isinstance(reference, NameReference) else str(reference)
         return self.directory / re.sub(r"[^\w.=@-]+", "--", text)
+
+
+def remote_info(reference: RemoteReference) -> ModelInfo:
+    """What is known of a model that a server runs: its name. It takes no memory here."""
+    return ModelInfo(
+        reference=str(reference),
+        format=ModelFormat.REMOTE,
+        architecture="",
+        name=reference.name,
+        parameters=0,
+        weight_bytes=0,
+        layers=0,
+    )
 
 
 def _content(folder: Path) -> Path:

@@ -27,11 +27,15 @@ class RenderedPrompt:
         text: the prompt; without the begin token when the tokenizer adds it by itself.
         template_digest: SHA-256 of the template's source, "" for a prompt without template.
         add_bos: the tokenizer is to add its begin token.
+        messages, tools: for an engine that applies the template itself: the conversation in place of a text, and the
+            definitions of the tools, as OpenAI's API writes both; None for a text.
     """
 
     text: str
     template_digest: str = ""
     add_bos: bool = True
+    messages: tuple[Mapping[str, Any], ...] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 class ChatTemplate:

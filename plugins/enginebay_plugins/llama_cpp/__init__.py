@@ -12,7 +12,6 @@ _FEATURES = frozenset(
         Feature.CHAT_TEMPLATE,
         Feature.LOGPROBS,
         Feature.CHOICES,
-        Feature.JSON_SCHEMA,
         Feature.GRAMMAR,
         Feature.LORA,
         Feature.PARTIAL_OFFLOAD,
@@ -96,7 +95,7 @@ LLAMA_CPP = BackendSpec(
     summary="llama.cpp through llama-cpp-python, compiled on this machine; one call at a time",
     factory="enginebay_plugins.llama_cpp.llama_cpp_engine:open_engine",
     check="enginebay_plugins.llama_cpp.checks:check_llama_cpp",
-    requires=("llama-cpp-python>=0.3.30,<0.4",),
+    requires=("llama-cpp-python>=0.3.30,<0.4", "llguidance>=1.3,<2"),
     install="pip install 'enginebay[llama-cpp]'",
     devices=_devices(
         DeviceSupport(kind=DeviceKind.CPU, efficiency=0.55, compute_efficiency=0.3, step_overhead=5e-4),
@@ -108,6 +107,7 @@ LLAMA_CPP = BackendSpec(
         },
     ),
     formats=frozenset({ModelFormat.GGUF}),
+    # Schemas and regular expressions come from the core: the library's own schemas drop bounds in silence.
     features=_FEATURES | {Feature.LOGITS},
     sampling=_SERVER_SAMPLING | {"presence_penalty", "frequency_penalty"},
     concurrency=Concurrency.SERIAL,
@@ -132,7 +132,7 @@ XLLAMACPP = BackendSpec(
         },
     ),
     formats=frozenset({ModelFormat.GGUF}),
-    features=_FEATURES | {Feature.REGEX, Feature.CONTINUOUS_BATCHING},
+    features=_FEATURES | {Feature.JSON_SCHEMA, Feature.REGEX, Feature.CONTINUOUS_BATCHING},
     sampling=_SERVER_SAMPLING,
     concurrency=Concurrency.CONTINUOUS_BATCHING,
     max_streams=64,

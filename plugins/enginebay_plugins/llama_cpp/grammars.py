@@ -7,26 +7,28 @@ from collections.abc import Callable, Iterable
 
 from enginebay import Constraint
 from enginebay.errors import InvalidParameterError
+from enginebay.sampling.masks import compact_schema
 
 
 def constraint_grammar(
     constraint: Constraint,
     *,
-    from_schema: Callable[[str], str],
+    from_schema: Callable[[str], str] | None = None,
     from_regex: Callable[[str], str] | None = None,
 ) -> str:
     """The grammar of a constraint.
 
     Args:
-        from_schema, from_regex: the library's own conversions; they raise ValueError for what they cannot express.
+        from_schema, from_regex: the library's own conversions, where the backend declares these kinds; they raise
+            ValueError for what they cannot express.
 
     Raises:
         InvalidParameterError: the schema or the expression cannot be expressed.
     """
     if constraint.choices is not None:
         return choices_grammar(constraint.choices)
-    if constraint.json_schema is not None:
-        return _converted(json.dumps(constraint.json_schema), "JSON schema", from_schema)
+    if constraint.json_schema is not None and from_schema is not None:
+        return _converted(json.dumps(compact_schema(constraint.json_schema)), "JSON schema", from_schema)
     if constraint.regex is not None and from_regex is not None:
         return _converted(constraint.regex, "regular expression", from_regex)
     grammar = constraint.grammar or ""

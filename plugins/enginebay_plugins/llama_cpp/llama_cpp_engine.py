@@ -165,11 +165,7 @@ class LlamaCppGenerator(Generator):
     def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
         """Generate; see `Generator.stream`."""
         params = request.params
-        grammar = (
-            constraint_grammar(params.constraint, from_schema=_schema_grammar)
-            if params.constraint is not None
-            else None
-        )
+        grammar = constraint_grammar(params.constraint) if params.constraint is not None else None
         with self._native:
             self._check_open()
             prompt = self._tokens(request.prompt, request.add_bos)
@@ -357,10 +353,3 @@ class _LlamaCppLogits(LogitsModel):
     @property
     def context_length(self) -> int:
         return self._engine.context_length
-
-
-def _schema_grammar(schema: str) -> str:
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    grammar: str = json_schema_to_gbnf(schema)
-    return grammar

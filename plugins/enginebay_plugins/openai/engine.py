@@ -1,0 +1,410 @@
+"""An engine that is a server elsewhere: httpx for the wire, the official SDK's types for what comes over it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+from openai.types import Completion, CompletionUsage
+from openai.types.chat import ChatCompletionChunk
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from enginebay import (
+    Chunk,
+    FinishReason,
+    GenerationRequest,
+    Generator,
+    LoopGenerator,
+    OpenRequest,
+    TokenLogprob,
+    Usage,
+)
+from enginebay.config.settings import reveal
+from enginebay.errors import (
+    ContextLengthError,
+    EngineOpenError,
+    GenerationError,
+    InvalidParameterError,
+    UnsupportedFeatureError,
+)
+from enginebay.suggest import did_you_mean
+from enginebay_plugins.openai.dialects import sampling_body
+from enginebay_plugins.openai.options import ServerOptions
+
+_FINISH = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+}
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""Answers after which the same request may succeed."""
+
+_TOKENIZERS = {"openai_vllm": ("tokenize", "prompt"), "openai_llama_cpp": ("tokenize", "content")}
+"""Servers that tokenize, at an address beside the API's, and the field for the text."""
+
+
+def open_engine(request: OpenRequest) -> Generator:
+    """Reach the server and find the model there.
+
+    Raises:
+        EngineOpenError: it cannot be reached, refuses the key, or does not have the model.
+        ConfigError: the environment lacks the variable with the key.
+    """
+    options = request.options
+    if not isinstance(options, ServerOptions):
+        raise EngineOpenError("a server's engine needs options", hint="set base_url")
+    engine = ServerGenerator(request.model.name, request.backend, options, request.streams, request.context_length)
+    if options.check_model:
+        try:
+            engine.find_model()
+        except BaseException:
+            engine.close()
+            raise
+    return engine
+
+
+class _RefusedError(Exception):
+    """The server answered with an error status."""
+
+    def __init__(self, status: int, text: str, retry_after: float | None) -> None:
+        super().__init__(f"HTTP {status}: {text}")
+        self.status = status
+        self.text = text
+        self.retry_after = retry_after
+
+
+class ServerGenerator(LoopGenerator):
+    """A model on a server.
+
+    Args:
+        model: the server's name for it.
+        backend: kind of server.
+        streams: requests sent together; more wait here.
+        context: tokens one sequence may hold, where nobody tells better.
+    """
+
+    def __init__(self, model: str, backend: str, options: ServerOptions, streams: int, context: int) -> None:
+        super().__init__()
+        self.max_concurrency = streams
+        self._model = model
+        self._backend = backend
+        self._options = options
+        self._context = options.context_length or context
+        headers = dict(options.headers)
+        if options.api_key is not None:
+            headers["Authorization"] = f"Bearer {reveal(options.api_key)}"
+        self._client = httpx.AsyncClient(
+            base_url=options.base_url.rstrip("/") + "/",
+            headers=headers,
+            timeout=httpx.Timeout(options.read_timeout, connect=options.connect_timeout),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=streams),
+        )
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of one sequence: as the server tells, as configured, or as asked for."""
+        return self._context
+
+    def find_model(self) -> None:
+        """Ask the server for its models.
+
+        Raises:
+            EngineOpenError: no answer, a refused key, or the model is not there.
+        """
+        try:
+            listed = self.on_loop(self._get("models"))
+        except httpx.HTTPError as error:
+            raise EngineOpenError(
+                f"no server answers at {self._options.base_url}: {error or type(error).__name__}",
+                value=self._options.base_url,
+                hint="start it, or set the option base_url",
+            ) from error
+        except _RefusedError as error:
+            hint = "set the option api_key" if error.status in (401, 403) else "is this an OpenAI-compatible server?"
+            raise EngineOpenError(
+                f"the server at {self._options.base_url} refuses: {error}", value=error.status, hint=hint
+            ) from error
+        models = {str(entry.get("id")): entry for entry in listed.get("data", [])}
+        if self._model not in models:
+            raise EngineOpenError(
+                f"the server at {self._options.base_url} has no model {self._model!r}",
+                value=self._model,
+                hint=did_you_mean(self._model, sorted(models)),
+            )
+        told = models[self._model].get("max_model_len") or (models[self._model].get("meta") or {}).get("n_ctx")
+        if told and not self._options.context_length:
+            self._context = int(told)
+
+    def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
+        """Token ids, from servers that tokenize; see `Generator.tokenize`.
+
+        Raises:
+            UnsupportedFeatureError: this kind of server does not.
+        """
+        self.check_open()
+        if self._backend not in _TOKENIZERS:
+            raise UnsupportedFeatureError(f"{self._backend} does not tokenize", value=self._backend)
+        path, field = _TOKENIZERS[self._backend]
+        body = {"model": self._model, field: text, "add_special_tokens": add_bos, "add_special": add_bos}
+        if self._backend == "openai_llama_cpp":
+            body["parse_special"] = True
+        url = httpx.URL(self._options.base_url).copy_with(path=f"/{path}")
+        try:
+            answer = self.on_loop(self._post(str(url), body))
+        except (httpx.HTTPError, _RefusedError) as error:
+            raise self._translated(error, "") from error
+        return [int(token) for token in answer["tokens"]]
+
+    async def produce(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
+        """Generate; see `LoopGenerator.produce`. Leaving it closes the connection, at which servers stop."""
+        path, body = self._body(request)
+        text = ""
+        gathered = _Gathered(request.params.logprobs)
+        try:
+            async for attempt in self._retrying():
+                with attempt:
+                    answer = await self._send(path, body)
+            try:
+                async for event in _events(answer):
+                    for chunk in gathered.take(event):
+                        text += chunk.text
+                        yield chunk
+            finally:
+                await answer.aclose()
+        except (httpx.HTTPError, _RefusedError) as error:
+            raise self._translated(error, text) from error
+        yield gathered.last(text)
+
+    async def shut_down(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def _body(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
+        body: dict[str, Any] = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
+        body |= sampling_body(self._backend, request.params)
+        wanted = request.params.logprobs
+        if request.messages is None:
+            if not request.prompt:
+                raise InvalidParameterError("the prompt is empty", value="", hint="give at least one character")
+            body["prompt"] = request.prompt
+            body["add_special_tokens"] = request.add_bos
+            if wanted is not None:
+                body["logprobs"] = max(1, wanted)
+            if self._backend != "openai_vllm":
+                body.pop("add_special_tokens")
+            return "completions", body
+        body["messages"] = [dict(message) for message in request.messages]
+        if request.tools:
+            body["tools"] = [dict(tool) for tool in request.tools]
+        if wanted is not None:
+            body |= {"logprobs": True, "top_logprobs": max(1, wanted)}
+        return "chat/completions", body
+
+    async def _send(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        """Send a request whose answer is streamed; errors are raised before the first byte of it."""
+        answer = await self._client.send(self._client.build_request("POST", path, json=body), stream=True)
+        if answer.is_error:
+            try:
+                await answer.aread()
+            finally:
+                await answer.aclose()
+            raise _refused(answer)
+        return answer
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        async for attempt in self._retrying():
+            with attempt:
+                return _json(await self._client.get(path))
+        raise AssertionError("unreachable")
+
+    async def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        async for attempt in self._retrying():
+            with attempt:
+                return _json(await self._client.post(url, json=body))
+        raise AssertionError("unreachable")
+
+    def _retrying(self) -> AsyncRetrying:
+        options = self._options
+        backoff = wait_exponential_jitter(initial=0.25, max=options.most_wait, jitter=0.25)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome is not None else None
+            told = getattr(error, "retry_after", None)
+            return min(told, options.most_wait) if told is not None else backoff(state)
+
+        return AsyncRetrying(
+            stop=stop_after_attempt(options.retries + 1),
+            wait=wait,
+            retry=retry_if_exception(_passes),
+            reraise=True,
+        )
+
+    def _translated(self, error: Exception, text: str) -> Exception:
+        if not isinstance(error, _RefusedError):
+            return GenerationError(
+                f"the connection to {self._options.base_url} failed: {error or type(error).__name__}",
+                partial_text=text,
+                hint="is the server still running?",
+            )
+        if error.status in (400, 413, 422):
+            lengths = _context_error(error.text)
+            if lengths is not None:
+                return ContextLengthError(lengths[0], lengths[1] or self._context)
+            return InvalidParameterError(f"the server refuses the request: {error.text}", value=error.text)
+        hint = {401: "set the option api_key", 403: "set the option api_key", 429: "ask for fewer streams"}
+        return GenerationError(f"the server failed: {error}", partial_text=text, hint=hint.get(error.status))
+
+
+class _Gathered:
+    """What the events of one answer have told so far."""
+
+    def __init__(self, wanted: int | None) -> None:
+        self._wanted = wanted
+        self._tools: dict[int, dict[str, str]] = {}
+        self._reason: FinishReason | None = None
+        self._usage: CompletionUsage | None = None
+        self._count = 0
+
+    def take(self, event: Mapping[str, Any]) -> list[Chunk]:
+        """The chunks of one event.
+
+        Raises:
+            GenerationError: the event tells an error.
+        """
+        if "error" in event:
+            raise GenerationError(f"the server failed: {event['error']}")
+        if event.get("usage"):
+            self._usage = CompletionUsage.construct(**event["usage"])
+        if not event.get("choices"):
+            return []
+        choice = event["choices"][0]
+        if choice.get("finish_reason"):
+            self._reason = _FINISH.get(choice["finish_reason"], FinishReason.STOP)
+        if "delta" in choice:
+            parsed = ChatCompletionChunk.construct(**event).choices[0]
+            for call in parsed.delta.tool_calls or ():
+                self._take_tool_call(call)
+            text = parsed.delta.content or ""
+            logprobs = self._of_chat(choice.get("logprobs"))
+        else:
+            text = Completion.construct(**event).choices[0].text or ""
+            logprobs = _of_completion(choice.get("logprobs"), self._wanted)
+        told = choice.get("token_ids") or (event.get("__verbose") or {}).get("tokens")
+        ids = tuple(told or [entry.token_id for entry in logprobs])
+        self._count += len(ids) or bool(text)
+        return [Chunk(text, ids, logprobs)] if text or ids else []
+
+    def last(self, text: str) -> Chunk:
+        """The chunk that ends the output, with tool calls in the form that enginebay's parser reads."""
+        if self._reason is None:
+            raise GenerationError("the server's stream ended without a finish reason", partial_text=text)
+        calls = "".join(_tool_call(call) for _, call in sorted(self._tools.items()))
+        usage = self._usage
+        if usage is None:
+            return Chunk(calls, finish_reason=self._reason, usage=Usage(0, self._count))
+        details = getattr(usage, "prompt_tokens_details", None)
+        cached = (
+            details.get("cached_tokens") if isinstance(details, dict) else getattr(details, "cached_tokens", 0)
+        ) or 0
+        return Chunk(
+            calls, finish_reason=self._reason, usage=Usage(usage.prompt_tokens, usage.completion_tokens, cached or 0)
+        )
+
+    def _take_tool_call(self, call: Any) -> None:
+        known = self._tools.setdefault(call.index, {"name": "", "arguments": ""})
+        if call.function is not None:
+            known["name"] += call.function.name or ""
+            known["arguments"] += call.function.arguments or ""
+
+    def _of_chat(self, logprobs: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
+        if self._wanted is None or not logprobs or not logprobs.get("content"):
+            return ()
+        return tuple(_entry(entry, self._wanted) for entry in logprobs["content"])
+
+
+def _entry(entry: Mapping[str, Any], wanted: int) -> TokenLogprob:
+    top = tuple(
+        (int(one.get("id", -1)), str(one["token"]), float(one["logprob"])) for one in entry.get("top_logprobs", ())
+    )
+    best = tuple(sorted(top, key=lambda one: -one[2])[:wanted])
+    return TokenLogprob(int(entry.get("id", -1)), str(entry["token"]), float(entry["logprob"]), best)
+
+
+def _of_completion(logprobs: Mapping[str, Any] | None, wanted: int | None) -> tuple[TokenLogprob, ...]:
+    """Log-probabilities of a completion: llama.cpp writes them as for a chat, others in four lists."""
+    if wanted is None or not logprobs:
+        return ()
+    if logprobs.get("content"):
+        return tuple(_entry(entry, wanted) for entry in logprobs["content"])
+    entries = []
+    tops = logprobs.get("top_logprobs") or [{}] * len(logprobs.get("tokens", ()))
+    for token, logprob, top in zip(logprobs.get("tokens", ()), logprobs.get("token_logprobs", ()), tops, strict=False):
+        best = sorted((top or {}).items(), key=lambda one: -one[1])[:wanted]
+        entries.append(TokenLogprob(-1, token, float(logprob), tuple((-1, text, float(value)) for text, value in best)))
+    return tuple(entries)
+
+
+def _tool_call(call: Mapping[str, str]) -> str:
+    try:
+        arguments = json.loads(call["arguments"] or "{}")
+    except ValueError:
+        arguments = call["arguments"]
+    return (
+        f"<tool_call>\n{json.dumps({'name': call['name'], 'arguments': arguments}, ensure_ascii=False)}\n</tool_call>"
+    )
+
+
+async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """The JSON objects of a stream of server-sent events (HTML standard, section 9.2), up to "[DONE]"."""
+    async for line in answer.aiter_lines():
+        if line.startswith("error:"):  # llama.cpp's
+            yield {"error": line.removeprefix("error:").strip()}
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        try:
+            yield json.loads(data)
+        except ValueError as error:
+            raise GenerationError(f"the server sent no JSON: {data[:80]}", value=data) from error
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_error:
+        raise _refused(answer)
+    try:
+        value = answer.json()
+    except ValueError as error:
+        raise _RefusedError(answer.status_code, "the answer is no JSON", None) from error
+    return value if isinstance(value, dict) else {}
+
+
+def _refused(answer: httpx.Response) -> _RefusedError:
+    try:
+        told = answer.json()
+        inner = told.get("error", told) if isinstance(told, dict) else told
+        text = inner.get("message", inner) if isinstance(inner, dict) else inner
+    except ValueError:
+        text = answer.text[:200]
+    after = answer.headers.get("retry-after", "")
+    return _RefusedError(answer.status_code, str(text), float(after) if re.fullmatch(r"\d+(\.\d+)?", after) else None)
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, _RefusedError):
+        return error.status in _PASSING
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.RemoteProtocolError | httpx.ReadError)
+
+
+def _context_error(text: str) -> tuple[int | None, int | None] | None:
+    """Tokens of the prompt and of the context, where an error says that one does not fit the other."""
+    if not re.search(r"context|maximum.{0,20}length|max_model_len|too long", text, re.IGNORECASE):
+        return None
+    numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
+    return (max(numbers), min(numbers)) if len(numbers) > 1 else (None, None)
