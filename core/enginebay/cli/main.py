@@ -20,6 +20,7 @@ COMMANDS = (
     "explain",
     "generate",
     "models",
+    "parity",
     "plugins",
     "probe",
     "pull",
