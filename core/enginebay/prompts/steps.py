@@ -67,6 +67,19 @@ class Setup:
         """A prompt file rendered as one user message."""
         return [Message(role="user", content=self.library.render(prompt, **variables))]
 
+    def turns(self, prompt: str, examples: Sequence[tuple[str, str]], question: str, **variables: Any) -> list[Message]:
+        """Examples as earlier turns of the conversation, which chat models follow better than examples in one message.
+
+        Args:
+            prompt: renders what the user says in each turn, from `question` and whether it is the `first`.
+            examples: pairs (what the user said, what the assistant answered).
+        """
+        messages: list[Message] = []
+        for said, answer in examples:
+            messages += self.user(prompt, question=said, first=not messages, **variables)
+            messages.append(Message(role="assistant", content=answer))
+        return [*messages, *self.user(prompt, question=question, first=not messages, **variables)]
+
     def chat(self, messages: Sequence[Message], tools: tuple[Tool, ...] = (), **changes: Any) -> Steps[Result]:
         """Answer one conversation that is known to fit, with changed sampling parameters."""
         (result,) = yield Chat([messages], {**self.sampling, **changes}, tools)

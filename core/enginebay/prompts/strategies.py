@@ -66,7 +66,7 @@ class ZeroShot(Strategy):
 
 @dataclass(frozen=True)
 class FewShot(Strategy):
-    """Show worked examples first. Those for which there is no room are left out, whole, and told in the outcome.
+    """Show worked examples first, as earlier turns. Those for which there is no room are left out whole, and named.
 
     Attributes:
         k: how many examples; None shows all.
@@ -84,7 +84,8 @@ class FewShot(Strategy):
 
         def build(shown: Sequence[Example]) -> list[Message]:
             ordered = shown if self.embed is None else shown[::-1]
-            return setup.user("few_shot", instruction=self.instruction, examples=ordered, question=question)
+            pairs = [(example.input, example.output) for example in ordered]
+            return setup.turns("few_shot", pairs, question, instruction=self.instruction)
 
         fitted = setup.budget.fit(build, choose(self.examples, question, self.k, self.embed))
         result = yield from setup.chat(fitted.messages)
@@ -115,18 +116,16 @@ class ChainOfThought(Strategy):
 
         def build(shown: Sequence[Example]) -> list[Message]:
             ordered = shown if self.embed is None else shown[::-1]
-            return setup.user(
-                "chain_of_thought",
-                instruction=self.instruction,
-                examples=ordered,
-                question=question,
-                marker=self.marker,
-            )
+            pairs = [(example.input, self._reply(setup, example)) for example in ordered]
+            return setup.turns("chain_of_thought", pairs, question, instruction=self.instruction, marker=self.marker)
 
         fitted = setup.budget.fit(build, choose(self.examples, question, self.k, self.embed))
         result = yield from setup.chat(fitted.messages)
         reasoning, answer = split_at_marker(result.text, self.marker)
         return Outcome(answer, (result,), reasoning, fitted.left_out)
+
+    def _reply(self, setup: Setup, example: Example) -> str:
+        return setup.library.render("chain_of_thought_reply", example=example, marker=self.marker)
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class ZeroShotChainOfThought(Strategy):
 
 @dataclass(frozen=True)
 class RetrievalAugmented(Strategy):
-    """Show numbered passages first. Those for which there is no room are left out, whole, and told in the outcome.
+    """Show numbered passages first. Those for which there is no room are left out whole, and named.
 
     Attributes:
         passages: the most relevant first.

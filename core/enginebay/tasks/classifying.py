@@ -82,7 +82,8 @@ def _steps(
     setup = begin(handle, library, sampling, most=most, greedy=True, constrains=True)
 
     def build(shown: Sequence[Example]) -> list[Message]:
-        return setup.user("classify", text=text, labels=meanings, instruction=instruction, examples=shown)
+        pairs = [(example.input, example.output) for example in shown]
+        return setup.turns("classify", pairs, text, labels=meanings, instruction=instruction)
 
     fitted = setup.budget.fit(build, examples)
     constrained = can_constrain(handle, Feature.CHOICES)

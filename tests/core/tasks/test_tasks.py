@@ -76,9 +76,7 @@ def test_prompt_files_of_the_user_are_used(scripted: Scripted) -> None:
 def test_few_shot_takes_the_first_or_the_nearest(scripted: Scripted) -> None:
     handle, engine = scripted("x")
     tasks.ask(handle, "q", FewShot(EXAMPLES, k=2, instruction="Do."))
-    assert engine.prompts[-1] == (
-        "[user]Do.\n\nInput: in0\nOutput: out0\n\nInput: in1\nOutput: out1\n\nInput: q\nOutput:[assistant]"
-    )
+    assert engine.prompts[-1] == ("[user]Do.\n\nin0[assistant]out0[user]in1[assistant]out1[user]q[assistant]")
 
     def embed(texts: list[str]) -> np.ndarray[Any, Any]:
         vectors = {"q": (1, 0), "in0": (-1, 0), "in1": (2, 1), "in2": (0, 3), "in3": (3, 0)}
@@ -102,7 +100,7 @@ def test_few_shot_leaves_out_whole_examples_and_says_so(scripted: Scripted) -> N
     long = Example(input="x" * 100, output="y")
     reply = tasks.ask(handle, "q", FewShot([long, *EXAMPLES[:1]]), max_tokens=20)
     assert reply.left_out == (long,)
-    with pytest.raises(ContextLengthError, match="the prompt has 132 tokens") as caught:
+    with pytest.raises(ContextLengthError, match="the prompt has 117 tokens") as caught:
         tasks.ask(handle, "q" * 100, FewShot(EXAMPLES), max_tokens=20)
     assert "20 tokens are kept for the answer" in str(caught.value)
 
@@ -111,7 +109,7 @@ def test_chain_of_thought(scripted: Scripted) -> None:
     handle, engine = scripted("Two and two. The answer is 4.")
     reply = tasks.ask(handle, "2 + 2?", ChainOfThought(EXAMPLES, k=1))
     assert (reply.text, reply.reasoning) == ("4", "Two and two.")
-    assert "Question: in0\nAnswer: because0. The answer is out0.\n\nQuestion: 2 + 2?" in engine.prompts[0]
+    assert "\n\nin0[assistant]because0. The answer is out0.[user]2 + 2?[assistant]" in engine.prompts[0]
     handle, _ = scripted("I do not know.")
     with pytest.raises(GenerationError, match="no answer after") as caught:
         tasks.ask(handle, "2 + 2?", ChainOfThought(EXAMPLES))
@@ -213,7 +211,7 @@ def test_classify_is_held_to_the_labels_where_it_can_be(scripted: Scripted) -> N
     assert params.constraint is not None
     assert params.constraint.choices == ("good", "bad")
     assert (params.temperature, params.max_tokens) == (0, 20), "greedy, room for the longest label"
-    assert "- good: praise\n- bad\n\nText: Ugh\nLabel: bad\n\nText: Nice!\nLabel:" in engine.prompts[0]
+    assert "- good: praise\n- bad\n\nUgh[assistant]bad[user]Nice![assistant]" in engine.prompts[0]
     tasks.classify(handle, "Nice!", ["good", "bad"], temperature=0.5, max_tokens=4)
     assert (engine.requests[1].params.temperature, engine.requests[1].params.max_tokens) == (0.5, 4)
     with pytest.raises(GenerationError, match="none of the labels") as caught:
