@@ -30,6 +30,7 @@ from enginebay.tasks import (
     ZeroShot,
     ZeroShotChainOfThought,
 )
+from fake_engine import FakeGenerator, fake_handle
 
 Scripted = Callable[..., Any]
 EXAMPLES = [Example(input=f"in{place}", output=f"out{place}", reasoning=f"because{place}.") for place in range(4)]
@@ -378,3 +379,21 @@ def test_async_extract_and_a_failure_in_one_of_many(scripted: Scripted) -> None:
         asyncio.run(tasks.asummarise(handle, TEXT, max_tokens=30))
     with pytest.raises(GenerationError, match="broke"):
         tasks.summarise(handle, TEXT, max_tokens=30)
+
+
+def test_cancelling_an_async_task_stops_the_engine() -> None:
+    engine = FakeGenerator(["x"] * 100, pause=0.02)
+    handle = fake_handle(engine)
+
+    async def main() -> None:
+        running = asyncio.create_task(tasks.aask(handle, "q"))
+        while not engine.given:
+            await asyncio.sleep(0.005)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+    given = engine.given
+    assert given < 50
+    assert engine.running == 0
