@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from enginebay import ConverterSpec
+from enginebay.models.converting import ConvertedModels
+
 # A busy machine is no fault of the code: time is measured in bench/, never in tests.
 settings.register_profile("enginebay", deadline=None)
 settings.load_profile("enginebay")
@@ -34,3 +37,26 @@ def smollm2_path() -> Path:
     from enginebay.models.store import ModelStore
 
     return ModelStore(MODEL_FOLDER).pull(SMOLLM2)
+
+
+def converted(source: Path, converter: ConverterSpec) -> Path:
+    """The real model in another format, converted once and kept between runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINEBAY_CACHE_DIR", str(MODEL_FOLDER / "cache"))
+        return ConvertedModels(MODEL_FOLDER / "converted").make(source, converter, converter.defaults)
+
+
+@pytest.fixture(scope="session")
+def smollm2_safetensors(smollm2_path: Path) -> Path:
+    """SmolLM2 as safetensors in bfloat16, dequantised from its GGUF."""
+    from enginebay_plugins.transformers import GGUF_TO_SAFETENSORS
+
+    return converted(smollm2_path, GGUF_TO_SAFETENSORS)
+
+
+@pytest.fixture(scope="session")
+def smollm2_ctranslate2(smollm2_safetensors: Path) -> Path:
+    """SmolLM2 in CTranslate2's format, int8."""
+    from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
+
+    return converted(smollm2_safetensors, SAFETENSORS_TO_CTRANSLATE2)

@@ -127,9 +127,17 @@ def make_params(defaults: dict[str, Any], given: dict[str, Any]) -> SamplingPara
         InvalidParameterError: an unknown name (with a suggestion) or an impossible value.
     """
     merged = {**defaults, **given}
+    kinds = [kind for kind in (*CONSTRAINT_KINDS, "constraint") if merged.get(kind) is not None]
+    if len(kinds) > 1:
+        raise InvalidParameterError(
+            f"one output cannot obey {' and '.join(kinds)}",
+            value=kinds,
+            hint="give one; one that is configured is put off by None",
+        )
     for kind in CONSTRAINT_KINDS:
-        if kind in merged:
-            merged["constraint"] = {kind: merged.pop(kind)}
+        value = merged.pop(kind, None)
+        if value is not None:
+            merged["constraint"] = {kind: value}
     try:
         return SamplingParams.model_validate(merged)
     except ValidationError as error:

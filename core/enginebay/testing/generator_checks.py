@@ -229,9 +229,11 @@ def top_k_keeps_the_k_likeliest(subject: GeneratorSubject) -> None:
     require(one == greedy, f"top_k=1 gave {one}, greedy {greedy}")
     if subject.has("logprobs"):
         tokens, logprobs = subject.distribution
-        drawn = subject.first_tokens(top_k=5, temperature=1.0)
-        require(set(drawn) <= set(tokens[:5].tolist()), f"top_k=5 drew {sorted(set(drawn) - set(tokens[:5].tolist()))}")
-        subject.check_draws(drawn, np.where(np.arange(len(logprobs)) < 5, logprobs, -np.inf), "top_k=5")
+        k = subject.edge(2, 10) + 1
+        drawn = subject.first_tokens(top_k=k, temperature=1.0)
+        outside = set(drawn) - set(tokens[:k].tolist())
+        require(not outside, f"top_k={k} drew {sorted(outside)}")
+        subject.check_draws(drawn, np.where(np.arange(len(logprobs)) < k, logprobs, -np.inf), f"top_k={k}")
 
 
 @rule
@@ -242,7 +244,7 @@ def top_p_keeps_the_smallest_set_that_reaches_p(subject: GeneratorSubject) -> No
     tokens, logprobs = subject.distribution
     mass = np.cumsum(np.exp(logprobs))
     # Half-way between two sums, so that rounding does not move the edge.
-    edge = 6
+    edge = subject.edge(2, 5)
     p = float((mass[edge - 1] + mass[edge]) / 2)
     drawn = subject.first_tokens(top_p=p, temperature=1.0)
     outside = set(drawn) - set(tokens[: edge + 1].tolist())
@@ -256,7 +258,7 @@ def min_p_keeps_what_is_near_the_best(subject: GeneratorSubject) -> None:
     if not (subject.has("min_p") and subject.has("logprobs")):
         return
     tokens, logprobs = subject.distribution
-    edge = 6
+    edge = subject.edge(2, 10)
     share = float(np.exp((logprobs[edge] + logprobs[edge + 1]) / 2 - logprobs[0]))
     drawn = subject.first_tokens(min_p=share, temperature=1.0)
     outside = set(drawn) - set(tokens[: edge + 1].tolist())

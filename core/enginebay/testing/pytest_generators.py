@@ -15,7 +15,7 @@ from enginebay.testing.generator_subject import GeneratorSubject
 class GeneratorConformance:
     """Base class of a backend's conformance tests.
 
-    A subclass gives the fixture `handle`, with scope "class": an open generator on a real, instruction-tuned model,
+    A subclass gives the fixture `handle`, a classmethod with scope "class": an open generator on a real, instruction-tuned model,
     with a context of at least 256 tokens. The tests must run in their order: the last one closes the engine.
 
     Attributes:
@@ -27,16 +27,18 @@ class GeneratorConformance:
     draws: int = 300
 
     @pytest.fixture(scope="class")
-    def handle(self) -> Iterator[GeneratorHandle]:
+    @classmethod
+    def handle(cls) -> Iterator[GeneratorHandle]:
         """The open generator."""
         raise NotImplementedError("a conformance test class gives the fixture `handle`")
 
     @pytest.fixture(scope="class")
-    def subject(self, handle: GeneratorHandle) -> GeneratorSubject:
+    @classmethod
+    def subject(cls, handle: GeneratorHandle) -> GeneratorSubject:
         """What the checks work on; override it for other prompts."""
-        return GeneratorSubject(handle, schemas=self.schemas, draws=self.draws)
+        return GeneratorSubject(handle, schemas=cls.schemas, draws=cls.draws)
 
-    @pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.name.replace(" ", "_"))
+    @pytest.mark.parametrize("check", list(GENERATOR_CHECKS), ids=lambda check: check.name.replace(" ", "_"))
     def test_rule(self, check: Check[GeneratorSubject], subject: GeneratorSubject) -> None:
         """One rule of the interface."""
         check.run(subject)

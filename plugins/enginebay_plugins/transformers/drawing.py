@@ -10,7 +10,6 @@ from transformers.generation.logits_process import (
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
-    TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
@@ -22,8 +21,7 @@ from enginebay.sampling.masks import ConstraintMask
 class Drawing:
     """Draws the tokens of one output.
 
-    transformers' processors do what they do with enginebay's meaning; logit bias, presence and frequency penalty it
-    does not have are added here.
+    transformers' processors do what they do with enginebay's meaning; what they lack or do otherwise is added here.
 
     Args:
         prompt: token ids of the prompt.
@@ -94,6 +92,21 @@ class Drawing:
         return scores
 
 
+class _TopK:
+    """Keeps k tokens. transformers' own keeps all that are level with the last one, of which 16 bits make many."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+
+    def __call__(self, sequence: Any, scores: Any) -> Any:
+        if self._k >= scores.shape[-1]:
+            return scores
+        least = torch.topk(scores, self._k).values[..., -1:]
+        above, level = scores > least, scores == least
+        room = self._k - above.sum(dim=-1, keepdim=True)
+        return scores.masked_fill(~(above | (level & (level.cumsum(dim=-1) <= room))), -torch.inf)
+
+
 def _bias(params: SamplingParams, size: int, device: Any) -> Any:
     if not params.logit_bias:
         return None
@@ -110,7 +123,7 @@ def _warpers(params: SamplingParams) -> list[Any]:
     if params.temperature not in (0, 1):
         warpers.append(TemperatureLogitsWarper(params.temperature))
     if params.top_k:
-        warpers.append(TopKLogitsWarper(params.top_k))
+        warpers.append(_TopK(params.top_k))
     if params.top_p < 1:
         warpers.append(TopPLogitsWarper(params.top_p))
     if params.min_p > 0:
