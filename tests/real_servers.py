@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
+import time
 from pathlib import Path
 from types import TracebackType
+
+import httpx
 
 _LLAMA = textwrap.dedent(
     """
@@ -55,3 +62,48 @@ class LlamaServer:
         self.kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+class VllmServer:
+    """vllm serve on a free loopback port."""
+
+    model = "smollm2"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> VllmServer:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/v1"
+        # What `vllm serve` runs; the CPU build's own program looks for a distribution of another name.
+        arguments = (
+            "-m", "vllm.entrypoints.openai.api_server", "--model", str(self._path), "--served-model-name", self.model,
+            "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "512", "--max-num-seqs", "8",
+            "--enforce-eager", "--max-logprobs", "100", "--generation-config", "vllm",
+            "--structured-outputs-config", '{"backend": "guidance"}',
+        )  # fmt: skip
+        environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=self._log, stderr=self._log, env=environment, start_new_session=True
+        )
+        for _ in range(600):
+            if self._process.poll() is not None:
+                break
+            try:
+                httpx.get(f"{self.url}/models", timeout=1).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.5)
+            else:
+                return self
+        self._log.seek(0)
+        raise RuntimeError(f"vllm serve did not start: {self._log.read().decode(errors='replace')[-2000:]}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()

@@ -25,7 +25,12 @@ _COLOURS = {
 
 
 @app.command()
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print the listing as JSON.")] = False) -> None:
+def plugins(
+    parameters: Annotated[
+        bool, typer.Option("--parameters", help="Print which generator honours which sampling parameter.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the listing as JSON.")] = False,
+) -> None:
     """List plugins and backends: where they come from, what state they are in, and why.
 
     A backend is declared (a plugin offers it), installed (its distributions are there), loadable (its library
@@ -34,11 +39,32 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print the list
     from enginebay.cli._plugins import configured_plugins
 
     loaded = configured_plugins()
-    if as_json:
+    if parameters:
+        _print_parameters(loaded, as_json)
+    elif as_json:
         print_json(listing(loaded))
     else:
         _print_plugins(loaded)
         _print_backends(listing(loaded)["backends"])
+
+
+def _print_parameters(loaded: Plugins, as_json: bool) -> None:
+    from rich.table import Table
+
+    from enginebay.sampling.table import EMULATION, NATIVE, REFUSED, parameter_table
+    from enginebay.spec import Interface
+
+    specs = loaded.specs(Interface.GENERATOR)
+    rows = parameter_table(specs)
+    if as_json:
+        names = [spec.name for spec in specs]
+        print_json({name: dict(zip(names, cells, strict=True)) for name, *cells in rows})
+        return
+    marks = {NATIVE: "[green]native[/]", EMULATION: "[cyan]emulated[/]", REFUSED: "[dim]refused[/]"}
+    table = Table("parameter", *(spec.name for spec in specs), box=None)
+    for name, *cells in rows:
+        table.add_row(name, *(marks[cell] for cell in cells))
+    out.print(table)
 
 
 def listing(loaded: Plugins) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import threading
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -279,26 +281,39 @@ def repetition_penalty_counts_prompt_and_output(subject: GeneratorSubject) -> No
     require(len(set(output)) == len(output), f"the output's tokens were not penalised: {output}")
 
 
-def _counts_the_output_only(subject: GeneratorSubject, name: str) -> None:
+STRENGTH = 2.0
+"""The strongest penalty that OpenAI's API, and what follows it, takes."""
+
+
+def _counts_the_output_only(subject: GeneratorSubject, name: str, penalty: Callable[[int], float]) -> None:
+    """Check each greedy step: the token is the best one after the penalty for its occurrences in the output so far."""
     if not subject.has(name):
         return
-    plain = subject.greedy(subject.repetitive, 12).outputs[0].token_ids
+    plain = subject.greedy(subject.repetitive, 16).outputs[0].token_ids
     require(len(set(plain)) < len(plain), "the repetitive text is not continued with repetitions: give another")
-    output = subject.greedy(subject.repetitive, 12, **{name: 100.0}).outputs[0].token_ids
-    require(output[0] == plain[0], f"{name} counted the prompt: the first token became another")
-    require(len(set(output)) == len(output), f"{name} did not count the output: {output}")
+    more = {"logprobs": 20} if subject.has("logprobs") else {}
+    output = subject.greedy(subject.repetitive, 16, **{name: STRENGTH}, **more).outputs[0]
+    require(output.token_ids[0] == plain[0], f"{name} counted the prompt: the first token became another")
+    require(output.token_ids != plain, f"{name}={STRENGTH} changed nothing")
+    counts: Counter[int] = Counter()
+    for place, entry in enumerate(output.logprobs):
+        scores = {token: logprob - penalty(counts[token]) for token, _, logprob in entry.top}
+        best = max(scores.values())
+        own = entry.logprob - penalty(counts[entry.token_id])
+        require(own > best - 0.1, f"{name}: token {entry.token_id} at place {place} has {own:.2f}, the best {best:.2f}")
+        counts[entry.token_id] += 1
 
 
 @rule
 def presence_penalty_counts_the_output_only(subject: GeneratorSubject) -> None:
-    """A strong presence penalty lets no token of the output come twice, and does not count the prompt."""
-    _counts_the_output_only(subject, "presence_penalty")
+    """A presence penalty is subtracted once for a token of the output, and not for one of the prompt."""
+    _counts_the_output_only(subject, "presence_penalty", lambda count: STRENGTH * (count > 0))
 
 
 @rule
 def frequency_penalty_counts_the_output_only(subject: GeneratorSubject) -> None:
-    """A strong frequency penalty lets no token of the output come twice, and does not count the prompt."""
-    _counts_the_output_only(subject, "frequency_penalty")
+    """A frequency penalty is subtracted for each occurrence in the output, and not for one in the prompt."""
+    _counts_the_output_only(subject, "frequency_penalty", lambda count: STRENGTH * count)
 
 
 @rule

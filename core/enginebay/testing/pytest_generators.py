@@ -15,8 +15,9 @@ from enginebay.testing.generator_subject import GeneratorSubject
 class GeneratorConformance:
     """Base class of a backend's conformance tests.
 
-    A subclass gives the fixture `handle`, a classmethod with scope "class": an open generator on a real, instruction-tuned model,
-    with a context of at least 256 tokens. The tests must run in their order: the last one closes the engine.
+    A subclass gives the fixture `handle`, a classmethod with scope "class": an open generator on a real,
+    instruction-tuned model, with a context of at least 256 tokens. The tests must run in their order: the last one
+    closes the engine.
 
     Attributes:
         schemas: JSON schemas to check constraints with.

@@ -57,7 +57,6 @@ MLC = BackendSpec(
             "logit_bias",
             "seed",
             "max_tokens",
-            "n",
             "logprobs",
         }
     ),

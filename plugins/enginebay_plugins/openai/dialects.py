@@ -8,7 +8,7 @@ from typing import Any
 
 from enginebay import Constraint, SamplingParams
 from enginebay.errors import InvalidParameterError
-from enginebay.sampling.masks import guidance_grammar
+from enginebay.sampling.masks import compact_schema, guidance_grammar
 
 Body = dict[str, Any]
 Dialect = Callable[[SamplingParams], Body]
@@ -79,13 +79,16 @@ def _vllm(params: SamplingParams) -> Body:
         "repetition_penalty": params.repetition_penalty,
         "add_special_tokens": False,
         "return_token_ids": True,
+        "return_tokens_as_token_ids": params.logprobs is not None,
     }
     constraint = params.constraint
     if constraint is not None:
         guidance_grammar(constraint)
         kinds = {"choices": "choice", "json_schema": "json", "regex": "regex", "grammar": "grammar"}
         value = getattr(constraint, constraint.kind)
-        body["structured_outputs"] = {kinds[constraint.kind]: list(value) if constraint.choices else value}
+        wanted: Body = {kinds[constraint.kind]: list(value) if constraint.choices else value}
+        # Small models given white space fill their output with it.
+        body["structured_outputs"] = wanted | ({"disable_any_whitespace": True} if constraint.json_schema else {})
     return body
 
 
@@ -107,7 +110,7 @@ def _llama_cpp(params: SamplingParams) -> Body:
         # The server drops what it cannot parse in silence.
         guidance_grammar(constraint)
     if constraint is not None and constraint.json_schema is not None:
-        body["json_schema"] = constraint.json_schema
+        body["json_schema"] = compact_schema(constraint.json_schema)
     elif constraint is not None:
         body["grammar"] = constraint.grammar or _choices(constraint.choices or ())
     return body

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
 from openai.types import Completion, CompletionUsage
 from openai.types.chat import ChatCompletionChunk
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from enginebay import (
     Chunk,
@@ -41,6 +43,9 @@ _FINISH = {
     "eos_token": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP,
 }
+_BY_ID = "token_id:"
+"""How vLLM writes a token by its id."""
+
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may succeed."""
 
@@ -95,6 +100,7 @@ class ServerGenerator(LoopGenerator):
         self._backend = backend
         self._options = options
         self._context = options.context_length or context
+        self._texts: dict[int, str] = {}
         headers = dict(options.headers)
         if options.api_key is not None:
             headers["Authorization"] = f"Bearer {reveal(options.api_key)}"
@@ -173,12 +179,30 @@ class ServerGenerator(LoopGenerator):
                 async for event in _events(answer):
                     for chunk in gathered.take(event):
                         text += chunk.text
-                        yield chunk
+                        yield await self._with_texts(chunk) if self._backend == "openai_vllm" else chunk
             finally:
                 await answer.aclose()
         except (httpx.HTTPError, _RefusedError) as error:
             raise self._translated(error, text) from error
         yield gathered.last(text)
+
+    async def _with_texts(self, chunk: Chunk) -> Chunk:
+        """vLLM names tokens by their ids when asked to, which are unambiguous; their texts are asked for once."""
+        if not chunk.logprobs:
+            return chunk
+        wanted = {one.token_id for one in chunk.logprobs} | {top[0] for one in chunk.logprobs for top in one.top}
+        missing = sorted(token for token in wanted if token not in self._texts)
+        url = str(httpx.URL(self._options.base_url).copy_with(path="/detokenize"))
+        answers = await asyncio.gather(
+            *(self._post(url, {"model": self._model, "tokens": [token]}) for token in missing)
+        )
+        self._texts |= {token: str(answer["prompt"]) for token, answer in zip(missing, answers, strict=True)}
+
+        def named(one: TokenLogprob) -> TokenLogprob:
+            top = tuple((token, self._texts[token], value) for token, _, value in one.top)
+            return TokenLogprob(one.token_id, self._texts[one.token_id], one.logprob, top)
+
+        return replace(chunk, logprobs=tuple(map(named, chunk.logprobs)))
 
     async def shut_down(self) -> None:
         """Close the connections."""
@@ -230,7 +254,7 @@ class ServerGenerator(LoopGenerator):
 
     def _retrying(self) -> AsyncRetrying:
         options = self._options
-        backoff = wait_exponential_jitter(initial=0.25, max=options.most_wait, jitter=0.25)
+        backoff = wait_random_exponential(multiplier=0.5, max=options.most_wait)
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -327,12 +351,20 @@ class _Gathered:
         return tuple(_entry(entry, self._wanted) for entry in logprobs["content"])
 
 
+def _id(token: str, told: object = None) -> int:
+    """A token's id, where the server tells it: in a field of its own, or in place of the text; else -1."""
+    if isinstance(told, int):
+        return told
+    return int(token.removeprefix(_BY_ID)) if token.startswith(_BY_ID) else -1
+
+
 def _entry(entry: Mapping[str, Any], wanted: int) -> TokenLogprob:
     top = tuple(
-        (int(one.get("id", -1)), str(one["token"]), float(one["logprob"])) for one in entry.get("top_logprobs", ())
+        (_id(str(one["token"]), one.get("id")), str(one["token"]), float(one["logprob"]))
+        for one in entry.get("top_logprobs", ())
     )
     best = tuple(sorted(top, key=lambda one: -one[2])[:wanted])
-    return TokenLogprob(int(entry.get("id", -1)), str(entry["token"]), float(entry["logprob"]), best)
+    return TokenLogprob(_id(str(entry["token"]), entry.get("id")), str(entry["token"]), float(entry["logprob"]), best)
 
 
 def _of_completion(logprobs: Mapping[str, Any] | None, wanted: int | None) -> tuple[TokenLogprob, ...]:
@@ -345,7 +377,8 @@ def _of_completion(logprobs: Mapping[str, Any] | None, wanted: int | None) -> tu
     tops = logprobs.get("top_logprobs") or [{}] * len(logprobs.get("tokens", ()))
     for token, logprob, top in zip(logprobs.get("tokens", ()), logprobs.get("token_logprobs", ()), tops, strict=False):
         best = sorted((top or {}).items(), key=lambda one: -one[1])[:wanted]
-        entries.append(TokenLogprob(-1, token, float(logprob), tuple((-1, text, float(value)) for text, value in best)))
+        likeliest = tuple((_id(text), text, float(value)) for text, value in best)
+        entries.append(TokenLogprob(_id(token), token, float(logprob), likeliest))
     return tuple(entries)
 
 

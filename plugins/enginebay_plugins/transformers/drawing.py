@@ -86,10 +86,14 @@ class Drawing:
             scores = RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(self._sequence, scores)
         if self._counted:
             scores = scores - params.presence_penalty * (self._counts > 0) - params.frequency_penalty * self._counts
-        if self._mask is not None:
-            allowed = torch.from_numpy(self._mask.allowed(scores.shape[-1])).to(self._device)
-            scores = scores.masked_fill(~allowed, -torch.inf)
-        return scores
+        return self.masked(scores) if self._mask is not None else scores
+
+    def masked(self, scores: Any) -> Any:
+        """The scores with what the constraint forbids cut off."""
+        if self._mask is None:
+            return scores
+        allowed = torch.from_numpy(self._mask.allowed(scores.shape[-1])).to(self._device)
+        return torch.where(allowed, scores, -torch.inf)
 
 
 class _TopK:

@@ -1,0 +1,40 @@
+"""Generators that live as long as a test class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enginebay import Bay
+from enginebay.generation.handle import GeneratorHandle
+
+Open = Callable[..., GeneratorHandle]
+
+
+@contextmanager
+def folders(root: Path) -> Iterator[None]:
+    """Folders of their own, for fixtures that live longer than a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("CACHE", "DATA", "CONFIG"):
+            patch.setenv(f"ENGINEBAY_{kind}_DIR", str(root / kind.lower()))
+        yield
+
+
+@pytest.fixture(scope="class")
+def open_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
+    """Opens a generator in a bay that is closed after the class."""
+    root = tmp_path_factory.mktemp("conformance")
+    bays: list[Bay] = []
+
+    def open_one(model: Path | str, backend: str, **changes: Any) -> GeneratorHandle:
+        with folders(root):
+            bays.append(Bay())
+            return bays[-1].generator(str(model), backend=backend, **{"context_length": 512, "streams": 8} | changes)
+
+    yield open_one
+    for bay in bays:
+        bay.close()

@@ -1,0 +1,80 @@
+"""vLLM itself, by its CPU build: the conformance kit in process and over HTTP, and what is its own."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enginebay.errors import InvalidParameterError
+from enginebay.generation.handle import GeneratorHandle
+from enginebay.testing.pytest_generators import GeneratorConformance
+from real_servers import VllmServer
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
+
+EAGER = {"enforce_eager": True}
+
+
+class TestVllm(GeneratorConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def handle(cls, open_generator, smollm2_safetensors: Path) -> GeneratorHandle:
+        return open_generator(smollm2_safetensors, "vllm", options=EAGER)
+
+
+class TestVllmServer(GeneratorConformance):
+    """vllm serve, over HTTP."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, smollm2_safetensors: Path) -> Iterator[VllmServer]:
+        with VllmServer(smollm2_safetensors) as server:
+            yield server
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def handle(cls, open_generator, server: VllmServer) -> GeneratorHandle:
+        return open_generator(f"remote:{server.model}", "openai_vllm", options={"base_url": server.url})
+
+
+def test_a_script_without_a_main_guard_is_told(smollm2_safetensors: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from enginebay import Bay\n"
+        f"handle = Bay().generator({str(smollm2_safetensors)!r}, backend='vllm', context_length=512, fallback=False)\n"
+    )
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode != 0
+    assert 'if __name__ == "__main__"' in ran.stderr
+
+
+class TestItsOwn:
+    """What the kit does not ask for."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def handle(cls, open_generator, smollm2_safetensors: Path) -> GeneratorHandle:
+        return open_generator(smollm2_safetensors, "vllm", options=EAGER)
+
+    def test_streams_share_the_engine(self, handle: GeneratorHandle) -> None:
+        async def together() -> list[str]:
+            calls = [handle.acomplete(f"{number} and", temperature=0, max_tokens=8) for number in range(8)]
+            return [result.text for result in await asyncio.gather(*calls)]
+
+        assert len(asyncio.run(together())) == 8
+
+    def test_a_prompt_that_begins_alike_is_cached(self, handle: GeneratorHandle) -> None:
+        long = "The quick brown fox jumps over the lazy dog. " * 20
+        handle.complete(long, temperature=0, max_tokens=1)
+        assert handle.complete(long, temperature=0, max_tokens=1).usage.cached_tokens > 50
+
+    def test_what_vllm_means_otherwise_is_refused(self, handle: GeneratorHandle) -> None:
+        with pytest.raises(InvalidParameterError, match="min_p first"):
+            handle.complete("A", max_tokens=1, min_p=0.1, top_p=0.9)
+        with pytest.raises(InvalidParameterError, match="-100 to 100"):
+            handle.complete("A", max_tokens=1, logit_bias={5: 200.0})
