@@ -240,7 +240,8 @@ class Bay:
             UnknownBackendError, NoMatchError, OptionError, EngineOpenError: see there.
         """
         name, config = self.generator_config(name, **changes)
-        sampling = make_params({}, config.sampling)
+        # A backend that is named is asked as it is: what it lacks is an error of the request, with the alternatives.
+        sampling = make_params({}, config.sampling if config.backend == AUTO else {})
         requirement = Requirement(
             model=self._local_info(config.model),
             features=frozenset(config.features) | constraint_features(sampling),

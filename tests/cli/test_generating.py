@@ -138,7 +138,11 @@ def test_bench_measures_and_explain_uses_it(smollm2_path: Path) -> None:
     assert {(row["backend"], row["streams"]) for row in rows} == {("llama_cpp", 1), ("xllamacpp", 1), ("xllamacpp", 2)}
     assert all(row["tokens_per_second"] > 0 and row["ttft"] > 0 for row in rows)
     told = run("explain", str(smollm2_path), "--json")
-    matches = [match for match in json.loads(told.stdout)["matches"] if match["estimate"] and not match["reasons"]]
+    matches = [
+        match
+        for match in json.loads(told.stdout)["matches"]
+        if match["estimate"] and not match["reasons"] and not match["conversion"]
+    ]
     assert matches
     assert {match["estimate"]["source"] for match in matches} == {"measured"}
 

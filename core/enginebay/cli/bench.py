@@ -42,7 +42,8 @@ def bench(
     with Bay(config=config, profile=profile) as bay:
         _engine.ensure_pulled(bay, model)
         decision = bay.explain(model, device=device, context_length=context_length)
-        wanted = [match for match in decision.matches if match.accepted and (not backend or match.backend in backend)]
+        accepted = [match for match in decision.matches if match.accepted]
+        wanted = [match for match in accepted if (match.backend in backend if backend else match.conversion is None)]
         if not wanted:
             from enginebay.errors import NoMatchError
 

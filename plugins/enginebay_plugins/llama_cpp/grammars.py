@@ -31,7 +31,11 @@ def constraint_grammar(
         return _converted(json.dumps(compact_schema(constraint.json_schema)), "JSON schema", from_schema)
     if constraint.regex is not None and from_regex is not None:
         return _converted(constraint.regex, "regular expression", from_regex)
-    grammar = constraint.grammar or ""
+    if constraint.grammar is None:
+        raise InvalidParameterError(
+            f"this backend has no {constraint.kind} of its own", value=constraint.kind, hint="ask the core for it"
+        )
+    grammar = constraint.grammar
     if grammar.lstrip().startswith("%"):
         raise InvalidParameterError("the grammar is no GBNF", value=grammar, hint="write it in llama.cpp's GBNF format")
     return grammar

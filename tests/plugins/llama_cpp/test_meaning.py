@@ -209,8 +209,10 @@ SCHEMAS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=json.dumps)
-def test_json_schemas(engine: Generator, schema: dict[str, Any]) -> None:
+def test_json_schemas(engines: dict[str, Generator], schema: dict[str, Any]) -> None:
     from jsonschema import validate
+
+    engine = engines["xllamacpp"]
 
     constraint = Constraint(json_schema=schema)
     for seed in range(3):
@@ -252,7 +254,9 @@ def test_a_bad_grammar_is_a_clear_error(engine: Generator, grammar: str) -> None
 
 
 @pytest.mark.parametrize("schema", [{"type": "elephant"}, {"$ref": "#/nope"}, {"type": "string", "pattern": "(a"}])
-def test_a_schema_that_cannot_be_expressed_is_a_clear_error(engine: Generator, schema: dict[str, Any]) -> None:
+def test_a_schema_that_cannot_be_expressed_is_a_clear_error(
+    engines: dict[str, Generator], schema: dict[str, Any]
+) -> None:
     """The server itself drops a schema it cannot express, in silence."""
     with pytest.raises(InvalidParameterError, match="JSON schema"):
-        text(engine, "x", max_tokens=2, constraint=Constraint(json_schema=schema))
+        text(engines["xllamacpp"], "x", max_tokens=2, constraint=Constraint(json_schema=schema))
