@@ -86,9 +86,10 @@ def _vllm(params: SamplingParams) -> Body:
         guidance_grammar(constraint)
         kinds = {"choices": "choice", "json_schema": "json", "regex": "regex", "grammar": "grammar"}
         value = getattr(constraint, constraint.kind)
-        wanted: Body = {kinds[constraint.kind]: list(value) if constraint.choices else value}
-        # Small models given white space fill their output with it.
-        body["structured_outputs"] = wanted | ({"disable_any_whitespace": True} if constraint.json_schema else {})
+        if constraint.json_schema is not None:
+            # Small models given white space fill their output with it. The server's own switch is its operator's.
+            value = compact_schema(constraint.json_schema)
+        body["structured_outputs"] = {kinds[constraint.kind]: list(value) if constraint.choices else value}
     return body
 
 
