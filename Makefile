@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := .[dev,llama-cpp,xllamacpp,transformers,bitsandbytes,ctranslate2,openai,testing]
+EXTRAS := .[dev,llama-cpp,xllamacpp,transformers,bitsandbytes,ctranslate2,gguf,openai,testing]
 UV := $(shell command -v uv 2>/dev/null)
 
 VLLM := .venvs/vllm

@@ -82,6 +82,7 @@ GGUF_TO_SAFETENSORS = ConverterSpec(
     source=ModelFormat.GGUF,
     target=ModelFormat.SAFETENSORS,
     factory="enginebay_plugins.transformers.dequantize:convert",
+    version=2,
     seconds_per_gb=60,
     size_ratio=3.5,
     defaults={"dtype": "bfloat16"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from enginebay import ConversionRequest
 from enginebay.errors import ConversionError, ModelFormatError
+from enginebay.models.gguf import read_gguf
+from enginebay.models.pretokenizers import pretokenizer
 from enginebay_plugins.transformers.quietly import quietly
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -42,7 +46,26 @@ def convert(request: ConversionRequest) -> None:
         request.report("writing", 0.8)
         model.to(dtype).save_pretrained(request.target)
         tokenizer.save_pretrained(request.target)
+    _cut_alike(request.source, request.target / "tokenizer.json")
     request.report("done", 1.0)
+
+
+def _cut_alike(source: Path, file: Path) -> None:
+    """Let the tokenizer cut text as the GGUF file says: transformers takes GPT-2's way for all byte-level ones."""
+    metadata = read_gguf(source).metadata
+    name = str(metadata.get("tokenizer.ggml.pre", "default"))
+    if metadata.get("tokenizer.ggml.model") != "gpt2":
+        return
+    description = pretokenizer(name)
+    if description is None:
+        raise ModelFormatError(
+            f"{source} cuts text as {name!r}, which is not known here",
+            value=name,
+            hint="take the model's original safetensors",
+        )
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    tokenizer["pre_tokenizer"] = description
+    file.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
 
 
 def _forget_quantization(model: Any) -> None:
