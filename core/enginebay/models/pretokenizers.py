@@ -1,4 +1,4 @@
-"""How byte-level BPE tokenizers cut text before they merge: llama.cpp knows them by name, tokenizer.json by description.
+"""How byte-level BPE tokenizers cut text before merging: llama.cpp has names for it, tokenizer.json describes it.
 
 Names and patterns: llama.cpp, src/llama-vocab.cpp. A wrong one gives other token ids without any error, so that what is
 not in this table is refused.
@@ -12,7 +12,7 @@ from typing import Any
 Description = Mapping[str, Any]
 
 _BYTES: Description = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-_GPT2: Description = _BYTES | {"use_regex": True}
+_GPT2: Description = {**_BYTES, "use_regex": True}
 _DIGITS: Description = {"type": "Digits", "individual_digits": True}
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

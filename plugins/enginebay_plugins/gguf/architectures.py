@@ -74,7 +74,7 @@ def rope_factors(config: Config) -> Floats | None:
 
 def _rope(config: Config) -> dict[str, Any]:
     """Rotary embedding, in transformers' spelling of version 5 or of before."""
-    told = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    told: dict[str, Any] = config.get("rope_parameters") or config.get("rope_scaling") or {}
     told = told.get("full_attention", told)
     kind = told.get("rope_type") or told.get("type") or "default"
     theta = told.get("rope_theta") or config.get("rope_theta") or 10000.0
@@ -85,7 +85,7 @@ def _write_decoder(writer: GGUFWriter, config: Config, folder: Path) -> None:
     del folder
     context = int(config["max_position_embeddings"])
     window = config.get("sliding_window")
-    if window and config.get("model_type") == "mistral" or config.get("use_sliding_window"):
+    if (window and config.get("model_type") == "mistral") or config.get("use_sliding_window"):
         # llama.cpp has no window for these families: up to its length there is no difference.
         context = min(context, int(window or context))
     writer.add_context_length(context)
@@ -148,9 +148,7 @@ def _check_scale(config: Config) -> None:
     largest = (arch == "gemma2" and layers == 46) or (arch == "gemma3_text" and layers == 62)
     own = config["hidden_size"] // config["num_attention_heads"] if largest else head_dim(config)
     if told is not None and int(told) != own:
-        raise ModelFormatError(
-            f"query_pre_attn_scalar is {told}; llama.cpp would scale attention by {own}", value=told
-        )
+        raise ModelFormatError(f"query_pre_attn_scalar is {told}; llama.cpp would scale attention by {own}", value=told)
 
 
 def _write_bert(writer: GGUFWriter, config: Config, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Each family's weights mean the same after conversion: tiny random models, transformers' logits against llama.cpp's."""
+"""Each family means the same after conversion: tiny random models, transformers' logits against llama.cpp's."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_auto_keeps_the_models_own_type(save: Callable[..., tuple[Any, Path]]) -
 
 def test_an_unknown_type_is_refused(save: Callable[..., tuple[Any, Path]]) -> None:
     _, folder = save(CONFIGS["llama"]())
-    with pytest.raises(ConversionError, match="Q4_K_M.*"):
+    with pytest.raises(ConversionError, match="Q4_K_M"):
         gguf_of(folder, "Q4_K_M")
 
 
@@ -154,7 +154,9 @@ def test_what_llama_cpp_would_take_for_something_else_is_refused(
 ) -> None:
     _, folder = save(CONFIGS["llama"]())
     config = json.loads((folder / "config.json").read_text()) | change
-    (folder / "config.json").write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+    (folder / "config.json").write_text(
+        json.dumps({name: value for name, value in config.items() if value is not None})
+    )
     with pytest.raises(EnginebayError, match=told):
         gguf_of(folder)
 
