@@ -31,6 +31,7 @@ class ConverterSpec(FrozenModel):
         devices: device kinds the target is for, when it is compiled for one; empty means all.
         defaults: its options and their default values.
         requires: distributions it needs, as requirement strings.
+        requires_any: distributions of which it needs one as well.
         install: the command that installs them.
     """
 
@@ -46,6 +47,7 @@ class ConverterSpec(FrozenModel):
     devices: frozenset[DeviceKind] = frozenset()
     defaults: Mapping[str, Any] = {}
     requires: tuple[RequirementString, ...] = ()
+    requires_any: tuple[RequirementString, ...] = ()
     install: str = ""
 
 

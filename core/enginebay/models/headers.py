@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from pathlib import Path
-from typing import Any
 
 from enginebay.errors import ModelFormatError, ModelNotFoundError
 from enginebay.models.gguf import MAGIC, gguf_info
@@ -14,6 +13,9 @@ from enginebay.spec import ModelFormat
 
 _BYTES = {"int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
 """Bytes of a weight in CTranslate2's types; int8 where it is not told."""
+
+_MLC_BITS = re.compile(r"q(\d+)f")
+"""MLC's quantization codes begin with the bits of a weight, 0 for 16 or 32 of them."""
 
 
 def read_info(path: Path, reference: str | None = None) -> ModelInfo:
@@ -47,7 +49,7 @@ def read_info(path: Path, reference: str | None = None) -> ModelInfo:
 
 def _folder_info(path: Path, reference: str) -> ModelInfo:
     if (path / "mlc-chat-config.json").exists():
-        return _described(path, reference, ModelFormat.MLC, read_json(path / "mlc-chat-config.json"))
+        return _mlc_info(path, reference)
     if (path / "model.bin").exists() and (path / "config.json").exists() and not (path / "model.safetensors").exists():
         return _ctranslate2_info(path, reference)
     if any(path.glob("*.safetensors")) or (path / "model.safetensors.index.json").exists():
@@ -85,21 +87,33 @@ def _ctranslate2_info(path: Path, reference: str) -> ModelInfo:
         ) from error
 
 
-def _described(path: Path, reference: str, model_format: ModelFormat, config: Mapping[str, Any]) -> ModelInfo:
-    """What a folder of an engine's own format tells: its size, and little more."""
-    inner = config.get("model_config", {})
-    weights = [file for file in path.iterdir() if file.suffix == ".bin"]
-    return ModelInfo(
-        reference=reference,
-        path=path,
-        format=model_format,
-        architecture=str(config.get("model_type", "")),
-        name=path.name,
-        parameters=0,
-        weight_bytes=sum(file.stat().st_size for file in weights),
-        quantization=str(config.get("quantization", "")),
-        layers=int(inner.get("num_hidden_layers", 0)),
-        kv_heads=int(inner.get("num_key_value_heads", 0)),
-        head_dim=int(inner.get("head_dim", 0)),
-        context_length=int(config.get("context_window_size", 0) or 0),
-    )
+def _mlc_info(path: Path, reference: str) -> ModelInfo:
+    """What an MLC folder tells: shapes are in its `model_config`, the chat template in the tokenizer's files."""
+    config = read_json(path / "mlc-chat-config.json")
+    weights = sum(file.stat().st_size for file in path.glob("params_shard_*.bin"))
+    quantization = str(config.get("quantization", ""))
+    bits = _MLC_BITS.match(quantization)
+    try:
+        facts = config_facts(
+            path,
+            {
+                **config.get("model_config", {}),
+                "model_type": config.get("model_type", ""),
+                "vocab_size": config.get("vocab_size", 0),
+                "max_position_embeddings": config.get("context_window_size") or 0,
+            },
+            read_json(path / "tokenizer_config.json"),
+        )
+        return ModelInfo(
+            reference=reference,
+            path=path,
+            format=ModelFormat.MLC,
+            parameters=int(weights * 8 / (int(bits[1]) or 16)) if bits else 0,
+            weight_bytes=weights,
+            quantization=quantization,
+            **facts,
+        )
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        raise ModelFormatError(
+            f"{path} has senseless metadata: {str(error).splitlines()[0]}", value=str(path)
+        ) from error

@@ -221,7 +221,7 @@ class Plugins:
         """Whether the converter's libraries are installed, from metadata alone."""
         known = self._converter_availabilities
         if spec.name not in known:
-            known[spec.name] = judge_distributions(spec.name, spec.requires, (), spec.install)
+            known[spec.name] = judge_distributions(spec.name, spec.requires, spec.requires_any, spec.install)
         return known[spec.name]
 
     @cached_property

@@ -1,18 +1,41 @@
-"""MLC, declared ahead of its engine: the matcher knows when it would be the better choice."""
+"""MLC: kernels compiled for Vulkan, Metal, CUDA and ROCm, and the way to its format from safetensors."""
 
 from collections.abc import Iterable
 
-from enginebay import BackendSpec, Concurrency, DeviceKind, DeviceSupport, Feature, Interface, ModelFormat, hookimpl
+from enginebay import (
+    BackendSpec,
+    Concurrency,
+    ConverterSpec,
+    DeviceKind,
+    DeviceSupport,
+    Feature,
+    Interface,
+    ModelFormat,
+    hookimpl,
+)
 
 api_version = 1
 
 INSTALL = "pip install --pre -U -f https://mlc.ai/wheels mlc-llm-{0} mlc-ai-{0}"
+OLDEST = ">=0.20.dev0"
+BUILDS = ("cpu", "cu122", "cu123", "cu124", "cu128", "cu130", "rocm61", "rocm62", "rocm63")
+WHEELS = (
+    f"mlc-llm{OLDEST}",
+    *(f"mlc-llm-{build}{OLDEST}" for build in BUILDS),
+    *(f"mlc-llm-nightly-{build}{OLDEST}" for build in BUILDS),
+)
+"""MLC's wheels have a name for each build. Those on package indexes are empty placeholders, of version 0.1."""
+
+_GPUS = frozenset({DeviceKind.CUDA, DeviceKind.METAL, DeviceKind.ROCM, DeviceKind.VULKAN})
 
 MLC = BackendSpec(
     name="mlc",
     interface=Interface.GENERATOR,
-    summary="MLC: compiled kernels for Vulkan, Metal, CUDA and ROCm (declared; its engine is not in this release)",
-    requires=("mlc-llm>=0.18",),
+    summary="MLC: kernels compiled for Vulkan, Metal, CUDA and ROCm",
+    factory="enginebay_plugins.mlc.engine:open_engine",
+    check="enginebay_plugins.mlc.checks:check",
+    requires=("tokenizers>=0.21", "llguidance>=1.3"),
+    requires_any=WHEELS,
     install=INSTALL.format("cpu"),
     devices=(
         DeviceSupport(
@@ -28,7 +51,12 @@ MLC = BackendSpec(
             kind=DeviceKind.METAL, efficiency=0.7, step_overhead=1e-3, overhead_bytes=512 << 20, systems=("Darwin",)
         ),
         DeviceSupport(
-            kind=DeviceKind.ROCM, efficiency=0.6, step_overhead=1e-3, overhead_bytes=1 << 30, systems=("Linux",)
+            kind=DeviceKind.ROCM,
+            efficiency=0.6,
+            step_overhead=1e-3,
+            overhead_bytes=1 << 30,
+            systems=("Linux",),
+            install=INSTALL.format("rocm62"),
         ),
         DeviceSupport(
             kind=DeviceKind.VULKAN, efficiency=0.6, step_overhead=2e-3, overhead_bytes=512 << 20, min_api_version="1.2"
@@ -39,33 +67,43 @@ MLC = BackendSpec(
         {
             Feature.STREAMING,
             Feature.CHAT_TEMPLATE,
-            Feature.LOGPROBS,
             Feature.JSON_SCHEMA,
-            Feature.GRAMMAR,
             Feature.CONTINUOUS_BATCHING,
             Feature.PREFIX_CACHE,
             Feature.MULTI_DEVICE,
         }
     ),
+    # Its repetition penalty counts the output only; its log-probabilities name tokens by ambiguous texts.
     sampling=frozenset(
-        {
-            "temperature",
-            "top_p",
-            "repetition_penalty",
-            "presence_penalty",
-            "frequency_penalty",
-            "logit_bias",
-            "seed",
-            "max_tokens",
-            "logprobs",
-        }
+        {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "max_tokens"}
     ),
     concurrency=Concurrency.CONTINUOUS_BATCHING,
     max_streams=80,
+    options="enginebay_plugins.mlc.options:MlcOptions",
+)
+
+SAFETENSORS_TO_MLC = ConverterSpec(
+    name="safetensors_to_mlc",
+    source=ModelFormat.SAFETENSORS,
+    target=ModelFormat.MLC,
+    factory="enginebay_plugins.mlc.converter:convert",
+    seconds_per_gb=60,
+    size_ratio=0.29,
+    devices=_GPUS,
+    defaults={"quantization": "q4f16_1", "device": ""},
+    requires=("tokenizers>=0.21",),
+    requires_any=WHEELS,
+    install=INSTALL.format("cpu"),
 )
 
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The declared backend."""
+    """The generator."""
     return [MLC]
+
+
+@hookimpl
+def converters() -> Iterable[ConverterSpec]:
+    """Into MLC's own format."""
+    return [SAFETENSORS_TO_MLC]
