@@ -12,8 +12,7 @@ from enginebay.sampling.params import SamplingParams
 from machines import GGUF_8B, NAMES, decide, first_party_specs
 
 SPECS = first_party_specs()
-DECLARED = ("mlc",)
-FIRST_PARTY = ("llama_cpp", "transformers", "ctranslate2", "vllm", "mlc", "openai")
+FIRST_PARTY = ("llama_cpp", "transformers", "ctranslate2", "vllm", "mlc", "openai", "gguf")
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -23,7 +22,8 @@ def test_a_spec_names_only_what_there_is(spec: BackendSpec) -> None:
     assert spec.install
     assert spec.requires or spec.requires_any
     assert spec.formats
-    assert (spec.factory is None) == (spec.name in DECLARED)
+    assert spec.factory
+    assert spec.options
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from enginebay.errors import UnsupportedParameterError
+from enginebay.errors import UnsupportedFeatureError, UnsupportedParameterError
 from enginebay.generation.handle import GeneratorHandle
-from enginebay.generation.results import Result
+from enginebay.generation.results import Output, Result
 from enginebay.sampling.params import SamplingParams
 from enginebay.sampling.plan import gives, make_params
 from enginebay.testing.checks import RuleBrokenError, require
@@ -81,6 +81,18 @@ class GeneratorSubject:
         """Continue a text with the likeliest tokens."""
         return self.handle.complete(prompt, temperature=0, max_tokens=tokens, **more)
 
+    def tokens(self, result: Result) -> tuple[int, ...]:
+        """Token ids of the first output; where the engine does not tell them, those of its text."""
+        return self._tokens(result.outputs[0])
+
+    def _tokens(self, output: Output) -> tuple[int, ...]:
+        if output.token_ids:
+            return output.token_ids
+        try:
+            return tuple(self.handle.tokenize(output.text))
+        except UnsupportedFeatureError:
+            return tuple(map(ord, output.text))
+
     def ask(self, **more: Any) -> Result:
         """The answer to the question, greedy."""
         messages = [
@@ -94,7 +106,7 @@ class GeneratorSubject:
         if self.has("seed"):
             sampling = {"seed": 1000} | sampling
         result = self.handle.complete(self.uncertain, n=self.draws, max_tokens=1, **sampling)
-        return Counter(output.token_ids[0] for output in result.outputs)
+        return Counter(self._tokens(output)[0] for output in result.outputs)
 
     @cached_property
     def distribution(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

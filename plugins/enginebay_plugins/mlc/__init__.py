@@ -16,7 +16,7 @@ from enginebay import (
 
 api_version = 1
 
-INSTALL = "pip install --pre -U -f https://mlc.ai/wheels mlc-llm-{0} mlc-ai-{0}"
+INSTALL = "pip install --pre -U -f https://mlc.ai/wheels mlc-llm-{0} mlc-ai-{0} tokenizers llguidance"
 OLDEST = ">=0.20.dev0"
 BUILDS = ("cpu", "cu122", "cu123", "cu124", "cu128", "cu130", "rocm61", "rocm62", "rocm63")
 WHEELS = (

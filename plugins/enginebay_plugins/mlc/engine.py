@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ class MlcGenerator(LoopGenerator):
         """End MLC's threads and free its memory."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            await asyncio.to_thread(engine.terminate)
+            engine.terminate()
 
     @staticmethod
     def _finished(reason: str | None, text: str) -> FinishReason:

@@ -16,11 +16,10 @@ from enginebay.errors import EngineOpenError, InvalidParameterError, ModelFormat
 from enginebay.generation.handle import GeneratorHandle
 from enginebay.hardware.profile import HardwareProfile
 from enginebay.models.headers import read_info
-from enginebay.sampling.params import Constraint
+from enginebay.sampling.params import Constraint, SamplingParams
 from enginebay.testing.pytest_generators import GeneratorConformance
 from enginebay_plugins.mlc.converter import convert, library_of
 from enginebay_plugins.mlc.sampling import completion_arguments
-from enginebay.sampling.params import SamplingParams
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 

@@ -42,7 +42,7 @@ def _gen_config(told: argparse.Namespace) -> None:
         "version": "0.1.0",
         "model_type": config["model_type"],
         "quantization": told.quantization,
-        "model_config": config,
+        "model_config": {name: value for name, value in config.items() if name != "model_type"},
         "vocab_size": config["vocab_size"],
         "context_window_size": config["max_position_embeddings"],
         "temperature": 0.6,
