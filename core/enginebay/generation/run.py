@@ -142,11 +142,11 @@ class Run:
 
     def result(self) -> Result:
         self.ended = time.perf_counter()
-        outputs = tuple(output.finished() for output in self.outputs)
+        usage = self._usage()
         result = Result(
-            outputs=outputs,
-            usage=self._usage(),
-            timing=self._timing(sum(len(output.token_ids) for output in outputs)),
+            outputs=tuple(output.finished() for output in self.outputs),
+            usage=usage,
+            timing=self._timing(usage.completion_tokens),
             prompt=self.prompt,
             ledger=self.plan.ledger,
             backend=self.handle.spec.name,

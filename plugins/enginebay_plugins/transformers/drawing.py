@@ -26,13 +26,21 @@ class Drawing:
     Args:
         prompt: token ids of the prompt.
         size: tokens that the logits have.
+        end: tokens that end an output.
         mask: what the constraint allows, or None.
     """
 
     def __init__(
-        self, params: SamplingParams, prompt: Sequence[int], size: int, mask: ConstraintMask | None, device: Any
+        self,
+        params: SamplingParams,
+        prompt: Sequence[int],
+        size: int,
+        end: frozenset[int],
+        mask: ConstraintMask | None,
+        device: Any,
     ) -> None:
         self._params = params
+        self._end = end
         self._mask = mask
         self._device = device
         self._sequence = torch.tensor([prompt], device=device)
@@ -60,7 +68,10 @@ class Drawing:
         """
         scores = self._scores(logits)
         if self._params.temperature == 0:
-            return int(scores.argmax())
+            best = int(scores.argmax())
+            # What is best of all and allowed is best of the allowed: most often no mask is needed.
+            return best if self._allows(best) else int(self.masked(scores).argmax())
+        scores = self.masked(scores)
         for warper in self._warpers:
             scores = warper(self._sequence, scores)
         try:
@@ -86,7 +97,10 @@ class Drawing:
             scores = RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(self._sequence, scores)
         if self._counted:
             scores = scores - params.presence_penalty * (self._counts > 0) - params.frequency_penalty * self._counts
-        return self.masked(scores) if self._mask is not None else scores
+        return scores
+
+    def _allows(self, token: int) -> bool:
+        return self._mask is None or (token not in self._end and self._mask.allows(token))
 
     def masked(self, scores: Any) -> Any:
         """The scores with what the constraint forbids cut off."""

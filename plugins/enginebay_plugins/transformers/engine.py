@@ -221,7 +221,7 @@ class TransformersGenerator(CallbackGenerator):
         output = TokenOutput(request, self._tokenizer, self._context)
         params = request.params
         mask = None if params.constraint is None else ConstraintMask(params.constraint, self._guidance)
-        drawing = Drawing(params, output.prompt, self._size, mask, self._model.device)
+        drawing = Drawing(params, output.prompt, self._size, self._tokenizer.end, mask, self._model.device)
         return _Row(output, drawing, self._tokenizer.end)
 
     @cached_property
