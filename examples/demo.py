@@ -30,7 +30,7 @@ STEPS = (
 for title, arguments in STEPS:
     shown = " ".join(f'"{word}"' if " " in word else word for word in arguments)
     print(f"\n\033[1m{title}\033[0m\n$ enginebay {shown}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "enginebay.cli", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-m", "enginebay", *arguments], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 print("\nNext: .venv/bin/enginebay chat --generator smollm2-135m-instruct")

@@ -22,7 +22,7 @@ TOP = 100
 MESSAGES = (
     "What is the capital of France?",
     "Write one sentence about the sea.",
-    "Count from one to ten.",
+    "What is 12 + 345?",
     "Which is larger, an ant or an elephant?",
 )
 SYSTEM = "You are a helpful assistant."

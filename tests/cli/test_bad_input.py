@@ -15,7 +15,7 @@ from gguf_writer import FACTS, gguf_bytes
 
 def run(*arguments: str, text: str = "", cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "enginebay.cli", *arguments],
+        [sys.executable, "-m", "enginebay", *arguments],
         input=text,
         capture_output=True,
         text=True,

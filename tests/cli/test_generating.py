@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from terminal import KEPT, command, run
+
 pytestmark = pytest.mark.model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -20,15 +22,28 @@ QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "enginebay.cli", *arguments]
+def write_example(folder: Path, model: Path) -> Path:
+    """The example's configuration on a model of this machine, beside its script."""
+    shutil.copy(EXAMPLES / "ask.py", folder)
+    config = folder / "enginebay.toml"
+    config.write_text((EXAMPLES / "enginebay.toml").read_text().replace('"smollm2-135m-instruct"', f'"{model}"'))
+    return config
 
 
-def run(*arguments: str, text: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "COLUMNS": "200", **environ}
-    return subprocess.run(
-        command(*arguments), input=text, capture_output=True, text=True, env=env, timeout=120, check=False
+def answers_from(folder: Path, *flags: str, **environ: str) -> tuple[str, str]:
+    """Which engine answered the example's script, and what."""
+    done = subprocess.run(
+        [sys.executable, "ask.py", *flags, QUESTION],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **environ},
+        timeout=280,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
+    *answer, told = done.stdout.strip().splitlines()
+    return told.split()[0].removeprefix("("), "\n".join(answer)
 
 
 def base(model: Path, *more: str) -> tuple[str, ...]:
@@ -147,29 +162,15 @@ def test_bench_measures_and_explain_uses_it(smollm2_path: Path) -> None:
     assert {match["estimate"]["source"] for match in matches} == {"measured"}
 
 
-def test_the_same_program_answers_from_either_engine(smollm2_path: Path, tmp_path: Path) -> None:
-    """By one changed line of configuration, by an environment variable, by a flag."""
-    script = shutil.copy(EXAMPLES / "ask.py", tmp_path)
-    text = (EXAMPLES / "enginebay.toml").read_text().replace('"smollm2-135m-instruct"', f'"{smollm2_path}"')
-    config = tmp_path / "enginebay.toml"
+def test_the_same_program_answers_from_every_engine(smollm2_path: Path, tmp_path: Path) -> None:
+    """By one changed line of configuration, by an environment variable, by a flag. vLLM: tests/with_vllm."""
+    config = write_example(tmp_path, smollm2_path)
+    text = config.read_text()
     variable = "ENGINEBAY_GENERATORS__CHAT__BACKEND"
-
-    def answers_from(*flags: str, **environ: str) -> str:
-        done = subprocess.run(
-            [sys.executable, script, *flags, "Hello!"],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, **environ},
-            timeout=120,
-            check=True,
-        )
-        return done.stdout.splitlines()[-1].split()[0].removeprefix("(")
-
-    config.write_text(text)
-    assert answers_from() == "xllamacpp"
-    assert answers_from(**{variable: "llama_cpp"}) == "llama_cpp"
-    assert answers_from("--backend", "llama_cpp") == "llama_cpp"
-    assert answers_from("--backend", "xllamacpp", **{variable: "llama_cpp"}) == "xllamacpp"
-    config.write_text(text.replace('backend = "xllamacpp"', 'backend = "llama_cpp"'))
-    assert answers_from() == "llama_cpp"
+    assert answers_from(tmp_path) == ("xllamacpp", ANSWER)
+    assert answers_from(tmp_path, **{variable: "llama_cpp"}) == ("llama_cpp", ANSWER)
+    assert answers_from(tmp_path, "--backend", "llama_cpp") == ("llama_cpp", ANSWER)
+    assert answers_from(tmp_path, "--backend", "xllamacpp", **{variable: "llama_cpp"}) == ("xllamacpp", ANSWER)
+    for backend in ("llama_cpp", "transformers", "ctranslate2"):
+        config.write_text(text.replace('backend = "xllamacpp"', f'backend = "{backend}"'))
+        assert answers_from(tmp_path, **KEPT) == (backend, ANSWER)

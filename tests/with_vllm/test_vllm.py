@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,23 @@ def test_a_script_without_a_main_guard_is_told(smollm2_safetensors: Path, tmp_pa
     ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode != 0
     assert 'if __name__ == "__main__"' in ran.stderr
+
+
+def test_the_example_answers_from_vllm_by_one_line(
+    smollm2_safetensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    shutil.copy(examples / "ask.py", tmp_path)
+    text = (examples / "enginebay.toml").read_text().replace('"smollm2-135m-instruct"', f'"{smollm2_safetensors}"')
+    text = text.replace('backend = "xllamacpp"', 'backend = "vllm"')
+    (tmp_path / "enginebay.toml").write_text(f"{text}context_length = 512\noptions = {{ enforce_eager = true }}\n")
+    ran = subprocess.run(
+        [sys.executable, "ask.py", "What is the capital of France?"],
+        capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "Paris" in ran.stdout
+    assert "(vllm on cpu" in ran.stdout
 
 
 class TestItsOwn:

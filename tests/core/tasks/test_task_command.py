@@ -80,7 +80,7 @@ def test_wrong_input_is_refused_before_an_engine_is_opened(tmp_path: Path) -> No
 
 def run(model: Path, name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     shared = ("-g", str(model), "-b", "xllamacpp", "--context-length", "512", "--temperature", "0", "-n", "24")
-    command = [sys.executable, "-m", "enginebay.cli", "task", name, *arguments, *shared]
+    command = [sys.executable, "-m", "enginebay", "task", name, *arguments, *shared]
     env = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(command, input=text, capture_output=True, text=True, env=env, timeout=240, check=False)
 

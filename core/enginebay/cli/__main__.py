@@ -1,5 +1,0 @@
-"""`python -m enginebay.cli`."""
-
-from enginebay.cli.main import main
-
-main()
