@@ -4,9 +4,10 @@ For each engine: one stream, and eight prompts decoded together, greedy, as rati
 side is what the library's own documentation shows: `model.generate`, `Generator.generate_batch`, the server's
 completions, and for eight prompts one padded batch, one batch, eight threads.
 
-Then the cost of a constraint on the transformers engine: time of llguidance's mask, its application and the accepting of a
-token, per token, measured around these calls while the JSON schema of a person is obeyed: greedy (<= 0.2 ms), and, without
-a limit because nearly all of it is llguidance's own, drawn at temperature 0.7, and so for strings of bounded length.
+Then the cost of a constraint on the transformers engine: time of llguidance's mask, its application and the accepting
+of a token, per token, measured around these calls while the JSON schema of a person is obeyed: greedy (<= 0.2 ms); and
+without a limit, because nearly all of it is llguidance's own, drawn at temperature 0.7, and so for strings of bounded
+length.
 """
 
 from __future__ import annotations
