@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from enginebay.errors import InvalidParameterError
 from enginebay.generation.handle import GeneratorHandle
@@ -52,6 +55,21 @@ def test_a_script_without_a_main_guard_is_told(smollm2_safetensors: Path, tmp_pa
     ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode != 0
     assert 'if __name__ == "__main__"' in ran.stderr
+
+
+def test_an_adapter_changes_the_answer(open_generator, smollm2_safetensors: Path, tmp_path: Path) -> None:
+    config = json.loads((smollm2_safetensors / "config.json").read_text())
+    width, random = config["hidden_size"], torch.Generator().manual_seed(3)
+    weights = {}
+    for layer in range(config["num_hidden_layers"]):
+        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        weights[f"{name}.lora_A.weight"] = torch.randn(8, width, generator=random) * 0.2
+        weights[f"{name}.lora_B.weight"] = torch.randn(width, 8, generator=random) * 0.2
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    told = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(told))
+    with_it = open_generator(smollm2_safetensors, "vllm", options=EAGER | {"lora": str(tmp_path)})
+    assert "Paris" not in with_it.complete("The capital of France is", temperature=0, max_tokens=8).text
 
 
 def test_the_example_answers_from_vllm_by_one_line(
