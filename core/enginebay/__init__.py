@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from enginebay.hookspecs import RequestEvent as RequestEvent
     from enginebay.hookspecs import hookimpl as hookimpl
     from enginebay.interfaces.embedder import Embedder as Embedder
+    from enginebay.interfaces.filters import F as F
+    from enginebay.interfaces.filters import Filter as Filter
     from enginebay.interfaces.generator import CallbackGenerator as CallbackGenerator
     from enginebay.interfaces.generator import Chunk as Chunk
     from enginebay.interfaces.generator import FinishReason as FinishReason
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from enginebay.interfaces.loop_generator import LoopGenerator as LoopGenerator
     from enginebay.interfaces.quantizer import Quantizer as Quantizer
     from enginebay.interfaces.tuner import Tuner as Tuner
+    from enginebay.interfaces.vector_store import CollectionInfo as CollectionInfo
+    from enginebay.interfaces.vector_store import Consistency as Consistency
+    from enginebay.interfaces.vector_store import Hit as Hit
+    from enginebay.interfaces.vector_store import Metric as Metric
+    from enginebay.interfaces.vector_store import Record as Record
     from enginebay.interfaces.vector_store import VectorStore as VectorStore
     from enginebay.matching.decision import Decision as Decision
     from enginebay.matching.requirement import Requirement as Requirement
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from enginebay.models.conversion import ConverterSpec as ConverterSpec
     from enginebay.models.info import ModelInfo as ModelInfo
     from enginebay.opening import OpenRequest as OpenRequest
+    from enginebay.opening import StoreRequest as StoreRequest
     from enginebay.sampling.params import Constraint as Constraint
     from enginebay.sampling.params import SamplingParams as SamplingParams
     from enginebay.spec import BackendSpec as BackendSpec
@@ -56,6 +64,7 @@ _HOMES = {
     "hardware.profile": ("CpuInfo", "Device", "HardwareProfile"),
     "hookspecs": ("EngineEvent", "RequestEvent", "hookimpl"),
     "interfaces.embedder": ("Embedder",),
+    "interfaces.filters": ("F", "Filter"),
     "interfaces.generator": (
         "CallbackGenerator",
         "Chunk",
@@ -69,13 +78,13 @@ _HOMES = {
     "interfaces.loop_generator": ("LoopGenerator",),
     "interfaces.quantizer": ("Quantizer",),
     "interfaces.tuner": ("Tuner",),
-    "interfaces.vector_store": ("VectorStore",),
+    "interfaces.vector_store": ("CollectionInfo", "Consistency", "Hit", "Metric", "Record", "VectorStore"),
     "matching.decision": ("Decision",),
     "matching.requirement": ("Requirement", "Workload"),
     "models.catalogue": ("CatalogueEntry",),
     "models.conversion": ("ConversionRequest", "ConverterSpec"),
     "models.info": ("ModelInfo",),
-    "opening": ("OpenRequest",),
+    "opening": ("OpenRequest", "StoreRequest"),
     "sampling.params": ("Constraint", "SamplingParams"),
     "spec": (
         "BackendSpec",

@@ -11,11 +11,11 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from enginebay.config import GeneratorConfig, LoadedSettings, Settings, load_settings
+from enginebay.config import GeneratorConfig, LoadedSettings, Settings, StoreConfig, load_settings
 from enginebay.conversions import conversion_path, run_conversion
 from enginebay.engines import EnginePool
 from enginebay.errors import ConfigError, ModelNotFoundError
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from enginebay.models.info import ModelInfo
     from enginebay.sampling.params import SamplingParams
     from enginebay.spec import BackendSpec
+    from enginebay.stores import Store
+    from enginebay.stores.pool import StorePool
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 AUTO = "auto"
 
@@ -99,6 +103,12 @@ class Bay:
         """The models on this machine, and the catalogue of those that can be fetched."""
         catalogue = Catalogue.with_plugins(self.plugins.catalogue_entries())
         return ModelStore(self.settings.models.directory, catalogue)
+
+    @cached_property
+    def _stores(self) -> StorePool:
+        from enginebay.stores.pool import StorePool
+
+        return StorePool(self._holder.get)
 
     def hardware(self, *, refresh: bool = False) -> HardwareProfile:
         """This machine's hardware profile; free memory is at most `FRESH` seconds old, the rest is kept on disk."""
@@ -268,6 +278,36 @@ class Bay:
             tell=lambda event: self.plugins.notify("request_finished", event=event),
         )
 
+    def store(self, name: str = "sqlite", **changes: Any) -> Store:
+        """Open a vector store, or find it open.
+
+        Args:
+            name: a configured name (`[stores.NAME]`), or the name of a backend.
+            changes: fields of `StoreConfig` over the configured ones: backend, url, path, api_key, options.
+
+        Raises:
+            ConfigError: no such name, or a wrong change.
+            UnknownBackendError, BackendUnavailableError, OptionError, StoreError: see there.
+        """
+        config = self.store_config(name, **changes)
+        return self._stores.open(name, config)
+
+    def store_config(self, name: str, **changes: Any) -> StoreConfig:
+        """The configuration that `store` would use with the same arguments. Raises as it does."""
+        configured = self.settings.stores
+        backends = [spec.name for spec in self.plugins.specs(Interface.VECTOR_STORE)]
+        if name in configured:
+            base: dict[str, Any] = configured[name].model_dump(exclude_unset=True)
+        elif name in backends or "backend" in changes:
+            base = {"backend": name}
+        else:
+            raise ConfigError(
+                f"{name!r} is neither a configured store nor a backend",
+                value=name,
+                hint=did_you_mean(name, [*configured, *backends]),
+            )
+        return _changed(StoreConfig, f"store {name!r}", {**base, **changes})
+
     def _elsewhere(self, name: str, changes: Mapping[str, Any]) -> Callable[[SamplingParams], GeneratorHandle]:
         """Opens the same generator on a backend that has what a request needs."""
 
@@ -282,8 +322,10 @@ class Bay:
         self._engines.close_one(handle.opened)
 
     def close(self) -> None:
-        """Close every engine this bay has open. Closing twice is no error."""
+        """Close every engine and store this bay has open. Closing twice is no error."""
         self._engines.close()
+        if "_stores" in self.__dict__:
+            self._stores.close()
 
     def __enter__(self) -> Bay:
         return self
@@ -311,17 +353,7 @@ class Bay:
                 value=name,
                 hint=did_you_mean(name, [*configured, *self.models.catalogue.names()]),
             )
-        try:
-            return name, GeneratorConfig.model_validate({**base, **changes})
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            unknown = first["type"] == "extra_forbidden"
-            raise ConfigError(
-                f"generator {name!r}: {field}: {first['msg']}",
-                value=first["input"],
-                hint=did_you_mean(field, GeneratorConfig.model_fields) if unknown else None,
-            ) from error
+        return name, _changed(GeneratorConfig, f"generator {name!r}", {**base, **changes})
 
     def _default_generator(self) -> str:
         configured = self.settings.generators
@@ -400,6 +432,25 @@ def _version(requirement: str) -> str:
         return metadata.version(Needed(requirement).name)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def _changed(model: type[ConfigT], what: str, values: Mapping[str, Any]) -> ConfigT:
+    """A part of the configuration with changes.
+
+    Raises:
+        ConfigError: an unknown field (with a suggestion), or an impossible value.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] == "extra_forbidden"
+        raise ConfigError(
+            f"{what}: {field}: {first['msg']}",
+            value=first["input"],
+            hint=did_you_mean(field, model.model_fields) if unknown else None,
+        ) from error
 
 
 def _unless_auto(name: str | None) -> str | None:

@@ -19,11 +19,16 @@ EnginebayError
  │    ├── UnsupportedParameterError the engine has no such sampling parameter
  │    ├── UnsupportedFeatureError   the engine lacks a feature
  │    ├── ContextLengthError        the prompt does not fit into the context
- │    └── PromptError               the chat template cannot render these messages
+ │    ├── PromptError               the chat template cannot render these messages
+ │    ├── RecordError               a record, an id or a vector is not what a collection takes
+ │    ├── InvalidFilterError        a metadata filter is wrong
+ │    ├── CollectionNotFoundError   the store has no collection of that name
+ │    └── CollectionMismatchError   it has one of another dimension, metric or embedder
  ├── EngineError                    an engine failed
  │    ├── EngineOpenError           the engine did not open
  │    ├── EngineClosedError         it was used after close()
- │    └── GenerationError           it failed while generating (carries the partial text)
+ │    ├── GenerationError           it failed while generating (carries the partial text)
+ │    └── StoreError                a vector store failed, or cannot be reached
  └── JobError                       a tuning or quantising job failed
 
 Each says what happened, the value it happened to, and what to do next.
@@ -192,6 +197,22 @@ class PromptError(RequestError):
     """The chat template cannot render these messages."""
 
 
+class RecordError(RequestError):
+    """A record, an id or a vector is not what the collection takes. Nothing of the call was written."""
+
+
+class InvalidFilterError(RequestError):
+    """A metadata filter is wrong."""
+
+
+class CollectionNotFoundError(RequestError):
+    """The store has no collection of that name."""
+
+
+class CollectionMismatchError(RequestError):
+    """The store has a collection of that name with another dimension, metric or embedder."""
+
+
 class EngineError(EnginebayError):
     """An engine failed."""
 
@@ -210,6 +231,10 @@ class GenerationError(EngineError):
     def __init__(self, message: str, *, partial_text: str = "", value: object = None, hint: str | None = None) -> None:
         super().__init__(message, value=value, hint=hint)
         self.partial_text = partial_text
+
+
+class StoreError(EngineError):
+    """A vector store failed, or cannot be reached."""
 
 
 class JobError(EnginebayError):

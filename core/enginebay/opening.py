@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from enginebay.hardware.profile import CpuInfo, Device
 from enginebay.models.info import ModelInfo
@@ -31,5 +32,24 @@ class OpenRequest:
     context_length: int
     streams: int
     device_layers: int
+    options: BaseModel | None = None
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """Everything the factory of a vector store needs.
+
+    Attributes:
+        path: folder of the store's files, for stores that keep any on this machine; it may not be there yet.
+        url: where the store's server is; None takes the backend's own default.
+        api_key: of the server; None when it has none.
+        options: the backend's options, an instance of its options model; None when it has none.
+        backend: name of the backend, for factories that serve several.
+    """
+
+    path: Path
+    url: str | None = None
+    api_key: SecretStr | None = None
     options: BaseModel | None = None
     backend: str = ""

@@ -72,6 +72,9 @@ def test_constraints(smollm2_path: Path, tmp_path: Path) -> None:
     schema.write_text('{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}')
     done = run("generate", *base(smollm2_path, "--schema", str(schema)), QUESTION)
     assert "city" in json.loads(done.stdout)
+    assert "cut" not in done.stderr
+    done = run("generate", *base(smollm2_path, "--schema", str(schema), "-n", "2"), QUESTION)
+    assert "raise --max-tokens" in done.stderr, "half an object must not pass for a whole one"
     done = run("generate", *base(smollm2_path, "--choice", "Berlin", "--choice", "Paris"), QUESTION)
     assert done.stdout.strip() in ("Berlin", "Paris")
 

@@ -87,3 +87,10 @@ def test_parameters_are_those_of_the_documentation() -> None:
     names = [cell.strip(" `") for cell in header.split("|")[2:-1]]
     row = next(line for line in documented.splitlines() if line.startswith("| `top_k`"))
     assert [table["top_k"][name] for name in names] == [cell.strip() for cell in row.split("|")[2:-1]]
+
+
+def test_the_parameters_table_fits_a_narrow_terminal() -> None:
+    lines = run("plugins", "--parameters").stdout.splitlines()
+    assert lines[0].split() == ["parameter", "native", "emulated", "refused"]
+    assert any(line.split()[:2] == ["temperature", "all"] for line in lines)
+    assert not any("…" in line for line in lines)

@@ -75,6 +75,7 @@ def generate(
     }  # fmt: skip
     sampling = {name: value for name, value in given.items() if value is not None}
     text = _engine.read_prompt(prompt)
+    constrained = any(given[name] for name in ("json_schema", "grammar", "regex", "choices"))
     bay, handle = _engine.open_generator(
         generator=generator, model=model, backend=backend, device=device, context_length=context_length,
         options=option, system=system, config=config, profile=profile, sampling=sampling,
@@ -85,6 +86,8 @@ def generate(
         else:
             result = handle.complete(text, **sampling) if raw else handle.chat(text, **sampling)
             _print(result, as_json)
+        if constrained and result.finish_reason == "length":
+            err.print("[yellow]cut before the constraint was fulfilled:[/] raise --max-tokens")
         if verbose:
             err.print(describe(result))
 

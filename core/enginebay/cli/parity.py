@@ -75,29 +75,27 @@ def _plain(column: Column) -> dict[str, object]:
 
 
 def _print(found: list[Column], reference: Column | None, against: dict[str, Agreement]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None)
-    for header in ("backend", "device", "weights"):
-        table.add_column(header)
-    for header in ("prompts", "token ids", "texts", "common", "best", "KL mean", "KL max", "tok/s"):
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("backend", no_wrap=True)
+    for header in ("prompts", "ids", "texts", "common", "best", "KL mean", "KL max", "tok/s"):
         table.add_column(header, justify="right")
     for column in found:
         count = len(column.samples)
         if column.problem:
-            table.add_row(column.backend, column.device, f"[red]{column.problem.splitlines()[0]}[/]")
             continue
         speed = f"{column.tokens_per_second:.0f}"
         if column is reference:
-            table.add_row(column.backend, column.device, column.weights, "reference", *[""] * 6, speed)
+            table.add_row(column.backend, "reference", *[""] * 6, speed)
             continue
         one = against[column.backend]
         table.add_row(
-            column.backend, column.device, column.weights, f"{one.same_prompts}/{count}", f"{one.same_ids}/{count}",
-            f"{one.same_texts}/{count}", f"{one.common:.0%}", f"{one.same_best}/{count}", f"{one.kl_mean:.4f}",
-            f"{one.kl_max:.4f}", speed,
+            column.backend, f"{one.same_prompts}/{count}", f"{one.same_ids}/{count}", f"{one.same_texts}/{count}",
+            f"{one.common:.0%}", f"{one.same_best}/{count}", f"{one.kl_mean:.4f}", f"{one.kl_max:.4f}", speed,
         )  # fmt: skip
     out.print(table)
     for column in found:
-        if column.samples:
-            out.print(f"[bold]{column.backend}[/]: {column.samples[0].text!r}", soft_wrap=True)
+        told = escape(repr(column.samples[0].text)) if column.samples else f"[red]{escape(column.problem)}[/]"
+        out.print(f"[bold]{column.backend}[/] on {column.device}, {column.weights}: {told}", soft_wrap=True)

@@ -60,10 +60,11 @@ def _print_parameters(loaded: Plugins, as_json: bool) -> None:
         names = [spec.name for spec in specs]
         print_json({name: dict(zip(names, cells, strict=True)) for name, *cells in rows})
         return
-    marks = {NATIVE: "[green]native[/]", EMULATION: "[cyan]emulated[/]", REFUSED: "[dim]refused[/]"}
-    table = Table("parameter", *(spec.name for spec in specs), box=None)
+    marks = (NATIVE, EMULATION, REFUSED)
+    table = Table("parameter", *marks, box=None)
     for name, *cells in rows:
-        table.add_row(name, *(marks[cell] for cell in cells))
+        by = {mark: [spec.name for spec, cell in zip(specs, cells, strict=True) if cell == mark] for mark in marks}
+        table.add_row(name, *("all" if len(names) == len(specs) else ", ".join(names) for names in by.values()))
     out.print(table)
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
+
+from enginebay.interfaces.filters import OPERATORS, Filter, Metadata
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Vector = npt.NDArray[np.float32]
-
-MetadataValue = str | int | float | bool | list[str]
-Metadata = Mapping[str, MetadataValue]
 
 
 class Metric(StrEnum):
@@ -35,32 +33,13 @@ class Consistency(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
-    """A comparison of one metadata field.
-
-    `ne` and `nin` match records without the field; every other operator does not. `exists` takes a
-    bool, `in` and `nin` a list, `contains` an element of a list[str] field.
-    """
-
-    field: str
-    operator: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists", "contains"]
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Combine:
-    """`and` or `or` of filters, or `not` of one."""
-
-    operator: Literal["and", "or", "not"]
-    operands: tuple[Filter, ...]
-
-
-Filter = Compare | Combine
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
-    """What a store holds: `id` is any string; `text` is what the vector stands for."""
+    """What a store holds: `id` is any string but ""; `text` is what the vector stands for.
+
+    Attributes:
+        vector: float32 array of shape (dimension,).
+        metadata: flat: strings, integers of 64 bits, finite floats, booleans and lists of strings.
+    """
 
     id: str
     vector: Vector
@@ -75,7 +54,7 @@ class Hit:
     Attributes:
         score: higher is nearer; cosine similarity, dot product, or minus the Euclidean distance.
         distance: the store's own raw number.
-        record: the record; its vector is present when asked for.
+        vector: of the record, when asked for.
     """
 
     id: str
@@ -97,111 +76,97 @@ class CollectionInfo:
 
 
 class VectorStore(ABC):
-    """An engine that stores and searches vectors.
+    """An engine that stores and searches vectors, as a backend implements it.
 
-    Rules: ids are strings; a duplicate id in one call is refused; `upsert` replaces the whole record;
-    metadata is flat (str, int, float, bool, list[str]; None is dropped, the rest refused by name) and
-    integers come back as integers; deleting what is not there is no error; a wrong dimension is.
+    Users hold a `Collection`, which checks what they give before it comes here: ids are strings and occur once in a
+    call, vectors are float32 of the collection's width, metadata is flat and without None, a filter has only
+    operators that the store declares, `limit` is at least 1, and batches hold at most `max_batch` records.
+
+    What remains for a backend: `upsert` replaces the whole record; integers come back as integers; deleting what is
+    not there is no error; every method may be called by many threads; exceptions of its library are translated to
+    `StoreError`; a collection that has gone is a `CollectionNotFoundError`.
 
     Attributes:
         max_batch: records that one `upsert` takes.
         consistency: when a write is seen by a query.
         operators: filter operators the store has, by name.
+        approximate: nearest records may be missed, as by an HNSW index.
     """
 
     max_batch: int = 1000
     consistency: Consistency = Consistency.IMMEDIATE
-    operators: frozenset[str] = frozenset()
+    operators: frozenset[str] = OPERATORS
+    approximate: bool = False
 
     @abstractmethod
-    def create_collection(self, info: CollectionInfo) -> None:
-        """Make a collection; one that is there with the same facts is no error, with others is."""
+    def create(self, info: CollectionInfo) -> None:
+        """Make a collection, unless one of that name is there, whatever its facts."""
+
+    @abstractmethod
+    def find(self, name: str) -> CollectionInfo | None:
+        """The facts of one collection; None when it is not there."""
 
     @abstractmethod
     def collections(self) -> list[CollectionInfo]:
-        """All collections."""
+        """All collections, by name."""
 
     @abstractmethod
-    def drop_collection(self, name: str) -> None:
-        """Delete a collection and all in it."""
+    def drop(self, name: str) -> None:
+        """Delete a collection and all in it. One that is not there is no error."""
 
     @abstractmethod
-    def upsert(self, collection: str, records: Sequence[Record], *, namespace: str = "") -> None:
+    def namespaces(self, collection: CollectionInfo) -> list[str]:
+        """Namespaces that hold a record, sorted; the one of those who name none is ""."""
+
+    @abstractmethod
+    def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
         """Write at most `max_batch` records; when it returns, they are durable."""
 
     @abstractmethod
     def query(
         self,
-        collection: str,
+        collection: CollectionInfo,
         vector: Vector,
-        *,
-        limit: int = 10,
-        where: Filter | None = None,
-        namespace: str = "",
-        with_vectors: bool = False,
+        limit: int,
+        where: Filter | None,
+        namespace: str,
+        with_vectors: bool,
     ) -> list[Hit]:
-        """The nearest records, best first.
+        """The nearest records, best first; at most `limit`."""
 
-        Args:
-            vector: float32 array of shape (dimension,).
-            where: metadata filter.
+    @abstractmethod
+    def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
+        """Records by id, in any order; those not there are left out."""
+
+    @abstractmethod
+    def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
+        """Delete records by id; those not there are no error."""
+
+    @abstractmethod
+    def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
+        """Delete the records that match; all of the namespace for None."""
+
+    @abstractmethod
+    def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
+        """Number of records that match; of all for None."""
+
+    @abstractmethod
+    def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
+        """The records that match, in an order of the store's own.
+
+        Records written or deleted meanwhile may be given or not; all others are given once.
         """
 
-    @abstractmethod
-    def get(self, collection: str, ids: Sequence[str], *, namespace: str = "") -> list[Record]:
-        """Records by id, in the order asked; those not there are left out."""
-
-    @abstractmethod
-    def delete(
-        self,
-        collection: str,
-        ids: Sequence[str] | None = None,
-        *,
-        where: Filter | None = None,
-        namespace: str = "",
+    def wait_until_visible(
+        self, collection: CollectionInfo, ids: Sequence[str], namespace: str, timeout: float
     ) -> None:
-        """Delete by ids or by filter, exactly one of them."""
+        """Return when the written ids can be queried; `timeout` in seconds. Immediate stores return at once.
 
-    @abstractmethod
-    def count(self, collection: str, *, where: Filter | None = None, namespace: str = "") -> int:
-        """Number of records."""
-
-    @abstractmethod
-    def scan(self, collection: str, *, where: Filter | None = None, namespace: str = "") -> Iterator[Record]:
-        """All records, in an order of the store's own."""
+        Raises:
+            StoreError: the time is over.
+        """
+        if self.consistency is not Consistency.IMMEDIATE:
+            raise NotImplementedError("a store of eventual consistency says when a write is seen")
 
     def close(self) -> None:
         """Close connections and files. Closing twice is no error."""
-
-    def wait_until_visible(self, collection: str, ids: Sequence[str], *, timeout: float = 60.0) -> None:
-        """Return when the written ids can be queried; `timeout` in seconds. Immediate stores return at once."""
-
-    def upsert_all(self, collection: str, records: Sequence[Record], *, namespace: str = "") -> None:
-        """Write any number of records in batches of `max_batch`."""
-        for start in range(0, len(records), self.max_batch):
-            self.upsert(collection, records[start : start + self.max_batch], namespace=namespace)
-
-    async def aupsert_all(self, collection: str, records: Sequence[Record], *, namespace: str = "") -> None:
-        """Async twin of `upsert_all`, in a worker thread."""
-        await asyncio.to_thread(self.upsert_all, collection, records, namespace=namespace)
-
-    async def aquery(
-        self,
-        collection: str,
-        vector: Vector,
-        *,
-        limit: int = 10,
-        where: Filter | None = None,
-        namespace: str = "",
-        with_vectors: bool = False,
-    ) -> list[Hit]:
-        """Async twin of `query`, in a worker thread."""
-        return await asyncio.to_thread(
-            self.query,
-            collection,
-            vector,
-            limit=limit,
-            where=where,
-            namespace=namespace,
-            with_vectors=with_vectors,
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.markup import escape
 
@@ -39,14 +39,24 @@ def explanation(
         yield f"[red]did not open[/]: {escape(failure)}"
     others = [match for match in decision.matches if match not in (decision.chosen, decision.best_if_installed)]
     for match in others:
-        if match.accepted:
-            if match != decision.runner_up:
-                yield f"[bold]also fits[/]: {_place(match)}, {_speeds(match)}"
-        elif verbose or not match.asked_otherwise:
-            yield f"[red]refused[/]: {_place(match)}"
-            yield from _reasons(match)
-        if verbose:
+        if match.accepted and match != decision.runner_up:
+            yield f"[bold]also fits[/]: {_place(match)}, {_speeds(match)}"
+        if match.accepted and verbose:
             yield from _details(match)
+    refused = [match for match in others if not match.accepted and (verbose or not match.asked_otherwise)]
+    for alike in _alike(refused):
+        yield f"[red]refused[/]: {', '.join(map(_place, alike))}"
+        yield from _reasons(alike[0])
+        if verbose:
+            yield from _details(alike[0])
+
+
+def _alike(matches: Iterable[Match]) -> Iterable[list[Match]]:
+    """Refusals of one text together, such as those of seven kinds of server for a model on this machine."""
+    groups: dict[tuple[str, ...], list[Match]] = {}
+    for match in matches:
+        groups.setdefault((*_reasons(match), *_details(match)), []).append(match)
+    return groups.values()
 
 
 def _details(match: Match) -> Iterator[str]:

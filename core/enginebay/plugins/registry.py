@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from enginebay.matching.decision import Availability
     from enginebay.models.catalogue import CatalogueEntry
-    from enginebay.opening import OpenRequest
 
 T = TypeVar("T")
 
@@ -141,8 +140,8 @@ class Plugins:
         """`availability` of every backend for one interface, by backend name."""
         return {spec.name: self.availability(spec) for spec in self.specs(interface)}
 
-    def factory(self, spec: BackendSpec) -> Callable[[OpenRequest], Any]:
-        """Import the module that implements the backend and give its factory.
+    def factory(self, spec: BackendSpec) -> Callable[[Any], Any]:
+        """Import the module that implements the backend and give its factory: of an `OpenRequest` or `StoreRequest`.
 
         Raises:
             BackendUnavailableError: it is not installed, or its library does not import.
@@ -156,7 +155,7 @@ class Plugins:
         factory = self._resolve(spec, spec.factory)
         if not callable(factory):
             raise PluginError(f"the factory {spec.factory!r} of backend {spec.name!r} cannot be called", value=factory)
-        return cast("Callable[[OpenRequest], Any]", factory)
+        return factory
 
     def options_model(self, spec: BackendSpec) -> type[BaseModel] | None:
         """The pydantic model of the backend's options, or None when it has none.

@@ -1,0 +1,146 @@
+"""Checks of what users give to a collection, once for every store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from enginebay.errors import RecordError
+from enginebay.interfaces.filters import INT64, MetadataValue
+from enginebay.interfaces.vector_store import Metric, Record
+
+if TYPE_CHECKING:
+    from enginebay.interfaces.vector_store import CollectionInfo, Vector
+
+MAX_ID_BYTES = 512
+"""The least that any of the stores takes."""
+
+
+def checked_records(collection: CollectionInfo, records: Iterable[Record]) -> list[Record]:
+    """The records as stores take them: vectors as float32, metadata without None.
+
+    Raises:
+        RecordError: a duplicate or impossible id, a vector of another width or with NaN, nested metadata.
+    """
+    checked = [_checked(collection, record) for record in records]
+    checked_ids([record.id for record in checked])
+    return checked
+
+
+def checked_ids(ids: Sequence[str]) -> list[str]:
+    """The ids, each of which occurs once.
+
+    Raises:
+        RecordError: no string, empty, too long, not Unicode, or given twice.
+    """
+    if isinstance(ids, str):
+        raise RecordError(f"ids is a list of strings, not the string {ids!r}", value=ids, hint=f"[{ids!r}]")
+    seen: set[str] = set()
+    for one in ids:
+        _check_id(one)
+        if one in seen:
+            raise RecordError(f"the id {one!r} occurs twice in one call", value=one, hint="give each record once")
+        seen.add(one)
+    return list(ids)
+
+
+def checked_vector(collection: CollectionInfo, vector: object, what: str) -> Vector:
+    """The vector as a float32 array of the collection's width.
+
+    Raises:
+        RecordError: another shape, not numbers, or NaN or infinity in it.
+    """
+    try:
+        # Beyond float32 is told below, as infinity.
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{what} is no vector of numbers: {error}", value=what) from error
+    if array.shape != (collection.dimension,):
+        raise RecordError(
+            f"{what} has the shape {array.shape}; collection {collection.name!r} holds vectors of dimension "
+            f"{collection.dimension}",
+            value=array.shape,
+            hint="embed with the model that filled the collection",
+        )
+    if not np.isfinite(array).all():
+        raise RecordError(f"{what} has NaN, infinity or a number beyond float32 in it", value=what)
+    return array
+
+
+def checked_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, MetadataValue]:
+    """The metadata without None.
+
+    Raises:
+        RecordError: not flat, a number that no store keeps, or text that is not Unicode; names the field.
+    """
+    if not isinstance(metadata, Mapping):
+        raise RecordError(f"metadata of {owner!r} is a mapping, not {metadata!r}", value=metadata)
+    kept: dict[str, MetadataValue] = {}
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not name:
+            raise RecordError(f"metadata of {owner!r}: a field's name is a string, not {name!r}", value=name)
+        _check_text(name, f"metadata of {owner!r}: the field {name!r}")
+        if value is not None:
+            kept[name] = _metadata_value(value, f"metadata of {owner!r}: {name!r}")
+    return kept
+
+
+def _checked(collection: CollectionInfo, record: Record) -> Record:
+    if not isinstance(record, Record):
+        raise RecordError(f"{record!r} is no Record", value=record)
+    _check_id(record.id)
+    if record.text is not None:
+        _check_text(record.text, f"the text of {record.id!r}")
+    vector = checked_vector(collection, record.vector, f"the vector of {record.id!r}")
+    if collection.metric is Metric.COSINE and not vector.any():
+        raise RecordError(
+            f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
+        )
+    return Record(record.id, vector, checked_metadata(record.metadata, record.id), record.text)
+
+
+def _metadata_value(value: object, what: str) -> MetadataValue:
+    # Subclasses, such as enums of strings and numpy's float64, are kept as what they are a kind of.
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        _check_text(value, what)
+        return str.__str__(value)
+    if isinstance(value, int | np.integer):
+        if int(value) not in INT64:
+            raise RecordError(f"{what} = {value} is beyond 64 bits", value=value, hint="keep it as a string")
+        return int(value)
+    if isinstance(value, float | np.floating):
+        if not math.isfinite(value):
+            raise RecordError(f"{what} = {value} is no number that stores keep", value=value, hint="leave it out")
+        return float(value)
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        for one in value:
+            _check_text(one, what)
+        return [str.__str__(one) for one in value]
+    raise RecordError(
+        f"{what} = {value!r} is neither a string, an integer, a float, a boolean nor a list of strings",
+        value=value,
+        hint="metadata is flat: name nested values apart, keep dates as ISO strings or seconds",
+    )
+
+
+def _check_id(one: object) -> None:
+    if not isinstance(one, str) or not one:
+        raise RecordError(f"an id is a string that is not empty, not {one!r}", value=one)
+    _check_text(one, f"the id {one!r}")
+    if len(one.encode()) > MAX_ID_BYTES:
+        raise RecordError(f"the id {one[:40]!r}… is longer than {MAX_ID_BYTES} bytes", value=one)
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RecordError(f"{what} is not Unicode text: {error.reason}", value=text) from error
+    if "\0" in text:
+        raise RecordError(f"{what} has a NUL character in it, which not every store keeps", value=text)

@@ -1,0 +1,36 @@
+"""The conformance kit on every vector store that can run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from enginebay import Bay
+from enginebay.stores import Store
+from enginebay.testing.pytest_stores import StoreConformance
+
+
+class EmbeddedConformance(StoreConformance):
+    """A store that keeps its files in a folder; each opening is a bay of its own."""
+
+    backend: str
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
+        folder = tmp_path_factory.mktemp(cls.backend)
+        bays: list[Bay] = []
+
+        def open_store() -> Store:
+            bays.append(Bay())
+            return bays[-1].store(cls.backend, path=Path(folder))
+
+        yield open_store
+        for bay in bays:
+            bay.close()
+
+
+class TestSqlite(EmbeddedConformance):
+    backend = "sqlite"
