@@ -79,7 +79,7 @@ class Run:
         handle.check_open()
         self.handle = handle
         self.prompt = prompt
-        self.plan: Plan = plan(params, handle.spec, handle.others())
+        self.plan: Plan = plan(params, handle.spec, handle.others)
         self.engine: Generator = handle.opened.sampled if self.plan.by_logits else handle.engine
         self.outputs: list[GatheredOutput] = []
         self.started = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,11 +55,11 @@ class Plan:
     ledger: tuple[LedgerEntry, ...] = ()
 
 
-def plan(params: SamplingParams, spec: BackendSpec, others: Iterable[BackendSpec] = ()) -> Plan:
+def plan(params: SamplingParams, spec: BackendSpec, others: Callable[[], Iterable[BackendSpec]] = tuple) -> Plan:
     """Split `params` for the backend of `spec`.
 
     Args:
-        others: specs of the installed backends, for the way out in an error.
+        others: gives the specs of the installed backends, for the way out in an error.
 
     Raises:
         UnsupportedParameterError: a parameter is neither native nor emulated; nothing is dropped.
@@ -81,7 +81,7 @@ def plan(params: SamplingParams, spec: BackendSpec, others: Iterable[BackendSpec
             ledger_entries.append(LedgerEntry(name, value, Handling.EMULATED))
         else:
             shown = f"constraint ({value.kind})" if name == "constraint" else name
-            having = [other.name for other in others if other is not spec and gives(other, name, params)]
+            having = [other.name for other in others() if other is not spec and gives(other, name, params)]
             raise UnsupportedParameterError(shown, spec.name, having)
     emulated = {entry.parameter for entry in ledger_entries if entry.handling is Handling.EMULATED}
     off = {name: SamplingParams.model_fields[name].default for name in emulated & EMULATED}

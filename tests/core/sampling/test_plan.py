@@ -64,7 +64,7 @@ def test_nothing_is_dropped(asked: set[str], native: set[str]) -> None:
 def test_the_error_names_backends_that_have_it() -> None:
     lacking, having = make_spec("lacking"), make_spec("having", frozenset({"min_p"}))
     with pytest.raises(UnsupportedParameterError) as caught:
-        plan(SamplingParams(min_p=0.1), lacking, [lacking, having])
+        plan(SamplingParams(min_p=0.1), lacking, lambda: [lacking, having])
     assert caught.value.alternatives == ("having",)
     assert "min_p" in str(caught.value)
     assert "having" in str(caught.value)
@@ -75,4 +75,4 @@ def test_a_constraint_goes_by_its_kind() -> None:
     params = make_params({}, {"regex": "a+"})
     assert plan(params, able).native.constraint == params.constraint
     with pytest.raises(UnsupportedParameterError, match=r"constraint \(regex\)"):
-        plan(params, make_spec(features=frozenset({Feature.GRAMMAR})), [able])
+        plan(params, make_spec(features=frozenset({Feature.GRAMMAR})), lambda: [able])
