@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := .[dev,llama-cpp,xllamacpp,transformers,bitsandbytes,ctranslate2,gguf,openai,testing]
+ENGINES := llama-cpp,xllamacpp,transformers,bitsandbytes,ctranslate2,gguf,openai,onnx,onnx-export,sentence-transformers
+STORES := chroma,pinecone,weaviate,qdrant,lancedb,pgvector
+EXTRAS := .[dev,testing,documents,langchain,$(ENGINES),$(STORES)]
 UV := $(shell command -v uv 2>/dev/null)
 
 VLLM := .venvs/vllm

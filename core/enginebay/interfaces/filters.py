@@ -29,7 +29,10 @@ Combination = Literal["and", "or", "not"]
 
 COMPARISONS: tuple[str, ...] = get_args(Comparison)
 COMBINATIONS: tuple[str, ...] = get_args(Combination)
-OPERATORS = frozenset((*COMPARISONS, *COMBINATIONS))
+STRING_ORDER = "string_order"
+"""Stands among the operators for `gt`, `gte`, `lt` and `lte` of strings: many stores order numbers alone."""
+
+OPERATORS = frozenset((*COMPARISONS, *COMBINATIONS, STRING_ORDER))
 """All operators, by name: what a store with every one of them declares."""
 
 INT64 = range(-(2**63), 2**63)
@@ -262,7 +265,8 @@ def filter_as_json(where: Filter) -> dict[str, Any]:
 def operators_of(where: Filter) -> frozenset[str]:
     """Names of all operators in a filter."""
     if isinstance(where, Compare):
-        return frozenset((where.operator,))
+        ordered = where.operator in _ORDER and isinstance(where.value, str)
+        return frozenset((where.operator, STRING_ORDER) if ordered else (where.operator,))
     return frozenset((where.operator,)).union(*map(operators_of, where.operands))
 
 

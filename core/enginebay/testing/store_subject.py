@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enginebay.errors import EnginebayError
-from enginebay.interfaces.filters import COMPARISONS, Combine, Compare, Filter, MetadataValue
+from enginebay.interfaces.filters import COMPARISONS, STRING_ORDER, Combine, Compare, Filter, MetadataValue
 from enginebay.interfaces.vector_store import Metric, Record
 from enginebay.stores import Collection, Store
 from enginebay.testing.checks import RuleBrokenError
@@ -102,7 +102,7 @@ def random_filter(drawn: random.Random, operators: frozenset[str], depth: int = 
         number = 1 if name == "not" else drawn.randint(1, 3)
         return Combine(name, tuple(random_filter(drawn, operators, depth - 1) for _ in range(number)))
     name = drawn.choice(sorted(operators & set(COMPARISONS)))
-    return _comparison(drawn, name)
+    return _comparison(drawn, name, operators)
 
 
 def comparisons(operators: frozenset[str]) -> Sequence[Filter]:
@@ -111,11 +111,11 @@ def comparisons(operators: frozenset[str]) -> Sequence[Filter]:
     made: list[Filter] = []
     for name in sorted(operators & set(COMPARISONS)):
         for field in FIELDS:
-            made += [_comparison(drawn, name, field) for _ in range(4)]
+            made += [_comparison(drawn, name, operators, field) for _ in range(4)]
     return made
 
 
-def _comparison(drawn: random.Random, name: Any, field: str | None = None) -> Compare:
+def _comparison(drawn: random.Random, name: Any, operators: frozenset[str], field: str | None = None) -> Compare:
     field = field or drawn.choice(FIELDS)
     if name == "exists":
         return Compare(field, name, drawn.random() < 0.5)
@@ -124,8 +124,11 @@ def _comparison(drawn: random.Random, name: Any, field: str | None = None) -> Co
     if name in ("in", "nin"):
         return Compare(field, name, [_scalar(drawn, field) for _ in range(drawn.randint(0, 4))])
     value = _scalar(drawn, field)
-    if name not in ("eq", "ne") and isinstance(value, bool):
-        value = int(value)
+    if name not in ("eq", "ne"):
+        if isinstance(value, str) and STRING_ORDER not in operators:
+            value = drawn.choice(NUMBERS)
+        if isinstance(value, bool):
+            value = int(value)
     return Compare(field, name, value)
 
 

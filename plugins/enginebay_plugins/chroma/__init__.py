@@ -1,0 +1,3 @@
+"""Chroma."""
+
+api_version = 1

@@ -1,0 +1,3 @@
+"""LanceDB."""
+
+api_version = 1

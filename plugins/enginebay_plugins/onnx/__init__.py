@@ -1,0 +1,3 @@
+"""onnxruntime."""
+
+api_version = 1

@@ -1,0 +1,3 @@
+"""PostgreSQL with pgvector."""
+
+api_version = 1

@@ -1,0 +1,3 @@
+"""Pinecone."""
+
+api_version = 1

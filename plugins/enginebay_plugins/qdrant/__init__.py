@@ -1,0 +1,3 @@
+"""Qdrant."""
+
+api_version = 1

@@ -1,0 +1,3 @@
+"""sentence-transformers."""
+
+api_version = 1

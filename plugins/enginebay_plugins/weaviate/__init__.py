@@ -1,0 +1,3 @@
+"""Weaviate."""
+
+api_version = 1
