@@ -8,6 +8,7 @@ from pathlib import Path
 from enginebay.errors import ModelFormatError, ModelNotFoundError
 from enginebay.models.gguf import MAGIC, gguf_info
 from enginebay.models.info import ModelInfo
+from enginebay.models.onnx import onnx_file, onnx_info
 from enginebay.models.safetensors import config_facts, read_json, safetensors_info
 from enginebay.spec import ModelFormat
 
@@ -42,8 +43,12 @@ def read_info(path: Path, reference: str | None = None) -> ModelInfo:
         return gguf_info(path, reference)
     if len(start) == 9 and start[8:9] == b"{":
         return safetensors_info(path, reference)
+    if start[:1] == b"\x08":  # protobuf's key of the first field
+        return onnx_info(path, reference)
     raise ModelFormatError(
-        f"{path} is neither a GGUF nor a safetensors file", value=str(path), hint="fetch it again, or name another file"
+        f"{path} is neither a GGUF, a safetensors nor an ONNX file",
+        value=str(path),
+        hint="fetch it again, or name another file",
     )
 
 
@@ -58,10 +63,12 @@ def _folder_info(path: Path, reference: str) -> ModelInfo:
     first = [file for file in files if "-of-" not in file.name or "-00001-of-" in file.name]
     if len(first) == 1:
         return gguf_info(first[0], reference)
+    if not first and onnx_file(path) is not None:
+        return onnx_info(path, reference)
     raise ModelFormatError(
         f"{path} holds {'several GGUF models' if first else 'no model of a known format'}",
         value=str(path),
-        hint="name one file" if first else "GGUF, safetensors, CTranslate2 and MLC are known",
+        hint="name one file" if first else "GGUF, safetensors, ONNX, CTranslate2 and MLC are known",
     )
 
 

@@ -122,7 +122,7 @@ def test_formats_are_told_by_content(tmp_path: Path) -> None:
     disguised.write_bytes(SOUND)
     assert read_info(disguised).format is ModelFormat.SAFETENSORS
     (tmp_path / "x.gguf").write_text("plain text, no model")
-    with pytest.raises(ModelFormatError, match="neither a GGUF nor a safetensors"):
+    with pytest.raises(ModelFormatError, match="neither a GGUF, a safetensors nor an ONNX"):
         read_info(tmp_path / "x.gguf")
     with pytest.raises(ModelNotFoundError, match="no model at"):
         read_info(tmp_path / "nothing.gguf")
