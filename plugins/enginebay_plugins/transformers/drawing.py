@@ -47,6 +47,7 @@ class Drawing:
         self._counts = torch.zeros(size, device=device)
         self._bias = _bias(params, size, device)
         self._warpers = _warpers(params)
+        self._cut = bool(params.top_k or params.top_p < 1 or params.min_p > 0)
         self._random = torch.Generator(device)
         if params.seed is not None:
             self._random.manual_seed(params.seed)
@@ -71,13 +72,12 @@ class Drawing:
             best = int(scores.argmax())
             # What is best of all and allowed is best of the allowed: most often no mask is needed.
             return best if self._allows(best) else int(self.masked(scores).argmax())
-        scores = self.masked(scores)
-        for warper in self._warpers:
-            scores = warper(self._sequence, scores)
-        try:
-            return int(torch.multinomial(torch.softmax(scores[0], dim=-1), 1, generator=self._random))
-        except RuntimeError as error:
-            raise GenerationError("no token can be drawn: the logits are not numbers") from error
+        if self._mask is not None and not self._cut:
+            # Rejection sampling: what is drawn of all and allowed is drawn as of the allowed alone, without their mask.
+            token = self._drawn(scores)
+            if self._allows(token) or bool(self._mask.allowed(scores.shape[-1])[token]):
+                return token
+        return self._drawn(self.masked(scores))
 
     def accept(self, token: int, *, ended: bool) -> None:
         """Count a token in; the constraint has nothing to do with an end token."""
@@ -87,6 +87,14 @@ class Drawing:
             self._counts[token] += 1
         if self._mask is not None and not ended:
             self._mask.accept(token)
+
+    def _drawn(self, scores: Any) -> int:
+        for warper in self._warpers:
+            scores = warper(self._sequence, scores)
+        try:
+            return int(torch.multinomial(torch.softmax(scores[0], dim=-1), 1, generator=self._random))
+        except RuntimeError as error:
+            raise GenerationError("no token can be drawn: the logits are not numbers") from error
 
     def _scores(self, logits: Any) -> Any:
         scores = logits[None].float()

@@ -1,4 +1,4 @@
-"""LoRA adapters and bitsandbytes, on the real libraries and the real model; greedy tokens against the mask's."""
+"""LoRA adapters, bitsandbytes, and drawing without a mask against drawing with one, on the real model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
 from enginebay import Bay, Constraint, SamplingParams
@@ -105,3 +106,27 @@ def test_greedy_tokens_without_a_mask_are_those_with_one(smollm2_safetensors: Pa
             if twin.complete:
                 break
     assert shortcuts
+
+
+def test_tokens_drawn_without_a_mask_are_distributed_as_with_one(smollm2_safetensors: Path) -> None:
+    """Drawing among all tokens first gives the distribution over the allowed ones, the end token among them."""
+    tokenizer = Tokenizer(smollm2_safetensors)
+    guidance = guidance_tokenizer(tokenizer.vocabulary, tokenizer.encode)
+    size, random, draws = len(tokenizer), np.random.default_rng(9), 4000
+    constraint = Constraint(regex="([a-e][xy]?)?")
+    params = SamplingParams(temperature=0.8, seed=4, constraint=constraint)
+    allowed = np.flatnonzero(ConstraintMask(constraint, guidance).allowed(size))
+    assert tokenizer.end & set(allowed.tolist())
+    logits = np.full(size, -20.0, dtype=np.float32)
+    logits[allowed] = random.normal(size=len(allowed))
+    others = np.setdiff1d(np.arange(size), allowed)
+    logits[random.choice(others, size=len(allowed), replace=False)] = 0.0  # so that about half is refused
+    drawing = Drawing(params, [1], size, tokenizer.end, ConstraintMask(constraint, guidance), torch.device("cpu"))
+    drawn = [drawing.draw(torch.from_numpy(logits)) for _ in range(draws)]
+    weights = np.exp(logits[allowed].astype(np.float64) / 0.8)
+    expected = weights / weights.sum() * draws
+    observed = np.array([drawn.count(token) for token in allowed.tolist()])
+    assert observed.sum() == draws
+    assert expected.min() >= 5
+    assert chisquare(observed, expected).pvalue > 1e-3
+    assert chisquare(np.roll(observed, 1), expected).pvalue < 1e-3
