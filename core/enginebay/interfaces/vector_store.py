@@ -118,6 +118,13 @@ class VectorStore(ABC):
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         """Namespaces that hold a record, sorted; the one of those who name none is ""."""
 
+    def check(self, records: Sequence[Record]) -> None:
+        """Refuse records beyond a limit of this store, before anything of the call is written.
+
+        Raises:
+            RecordError: names the record and the limit.
+        """
+
     @abstractmethod
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
         """Write at most `max_batch` records; when it returns, they are durable."""

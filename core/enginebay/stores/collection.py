@@ -63,6 +63,7 @@ class Collection:
             StoreError: the store failed; earlier batches may have been written.
         """
         checked = checked_records(self.info, records)
+        self._engine.check(checked)
         for start in range(0, len(checked), self._engine.max_batch):
             self._engine.upsert(self.info, checked[start : start + self._engine.max_batch], _namespace(namespace))
 

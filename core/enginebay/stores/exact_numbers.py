@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from enginebay.interfaces.filters import Combine, Comparison, Compare, Filter
+from enginebay.interfaces.filters import Combine, Compare, Comparison, Filter
 
 EXACT = 2.0**53
 """Up to here a float stands for one integer alone."""
