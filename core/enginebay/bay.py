@@ -278,22 +278,23 @@ class Bay:
             tell=lambda event: self.plugins.notify("request_finished", event=event),
         )
 
-    def store(self, name: str = "sqlite", **changes: Any) -> Store:
+    def store(self, name: str | None = None, **changes: Any) -> Store:
         """Open a vector store, or find it open.
 
         Args:
-            name: a configured name (`[stores.NAME]`), or the name of a backend.
+            name: a configured name (`[stores.NAME]`), or the name of a backend; None takes the only one configured, or
+                without any the installed backend that declares itself the default.
             changes: fields of `StoreConfig` over the configured ones: backend, url, path, api_key, options.
 
         Raises:
             ConfigError: no such name, or a wrong change.
             UnknownBackendError, BackendUnavailableError, OptionError, StoreError: see there.
         """
-        config = self.store_config(name, **changes)
-        return self._stores.open(name, config)
+        return self._stores.open(*self.store_config(name, **changes))
 
-    def store_config(self, name: str, **changes: Any) -> StoreConfig:
-        """The configuration that `store` would use with the same arguments. Raises as it does."""
+    def store_config(self, name: str | None = None, **changes: Any) -> tuple[str, StoreConfig]:
+        """The name and configuration that `store` would use with the same arguments. Raises as it does."""
+        name = self._default_store() if name is None else name
         configured = self.settings.stores
         backends = [spec.name for spec in self.plugins.specs(Interface.VECTOR_STORE)]
         if name in configured:
@@ -306,7 +307,20 @@ class Bay:
                 value=name,
                 hint=did_you_mean(name, [*configured, *backends]),
             )
-        return _changed(StoreConfig, f"store {name!r}", {**base, **changes})
+        return name, _changed(StoreConfig, f"store {name!r}", {**base, **changes})
+
+    def _default_store(self) -> str:
+        configured = self.settings.stores
+        if len(configured) == 1:
+            return next(iter(configured))
+        defaults = [spec for spec in self.plugins.specs(Interface.VECTOR_STORE) if spec.default]
+        usable = [spec.name for spec in defaults if self.plugins.availability(spec).code is None]
+        if configured or not usable:
+            raise ConfigError(
+                "no store is named and several are configured" if configured else "no store is named or configured",
+                hint=f"name one of: {', '.join(configured)}" if configured else 'name a backend: bay.store("BACKEND")',
+            )
+        return usable[0]
 
     def _elsewhere(self, name: str, changes: Mapping[str, Any]) -> Callable[[SamplingParams], GeneratorHandle]:
         """Opens the same generator on a backend that has what a request needs."""

@@ -20,6 +20,7 @@ EnginebayError
  │    ├── UnsupportedFeatureError   the engine lacks a feature
  │    ├── ContextLengthError        the prompt does not fit into the context
  │    ├── PromptError               the chat template cannot render these messages
+ │    ├── DocumentError             a document cannot be read, or an index does not take it
  │    ├── RecordError               a record, an id or a vector is not what a collection takes
  │    ├── InvalidFilterError        a metadata filter is wrong
  │    ├── CollectionNotFoundError   the store has no collection of that name
@@ -195,6 +196,10 @@ class ContextLengthError(RequestError):
 
 class PromptError(RequestError):
     """The chat template cannot render these messages."""
+
+
+class DocumentError(RequestError):
+    """A document cannot be read, or an index does not take it."""
 
 
 class RecordError(RequestError):

@@ -171,6 +171,7 @@ class BackendSpec(FrozenModel):
         concurrency: how it may be called.
         max_streams: sequences it can decode together.
         options: import string of the pydantic model of its options, or None when it has none.
+        default: taken where nothing names a backend of its interface: it needs no server and no account.
     """
 
     name: BackendName
@@ -189,6 +190,7 @@ class BackendSpec(FrozenModel):
     concurrency: Concurrency = Concurrency.SERIAL
     max_streams: int = Field(default=1, ge=1)
     options: ImportString | None = None
+    default: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

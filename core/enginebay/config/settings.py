@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,11 +97,43 @@ class StoreConfig(FrozenModel):
     options: dict[str, Any] = {}
 
 
+class SearchMode(StrEnum):
+    """What a search compares."""
+
+    HYBRID = "hybrid"
+    VECTOR = "vector"
+    LEXICAL = "lexical"
+
+
 class CollectionConfig(FrozenModel):
     """`[collections.NAME]`: which store holds it and which embedder fills it, by their names."""
 
-    store: str
-    embedder: str
+    Attributes:
+        store: configured name or backend; None takes the one that `Bay.store` takes.
+        embedder: configured name or model; None takes the one that `Bay.embedder` takes, else all-minilm-l6-v2.
+        root: folder from which the paths of files are counted, so that machines agree on them; None keeps them whole.
+        include, exclude: patterns as in .gitignore, of the files to take and to leave out.
+        gitignore: keep to .gitignore files.
+        hidden: take hidden files and folders, too.
+        max_file_bytes: larger files are left out; bytes, or a text such as "20MB".
+        passage_tokens: most tokens of a passage; None means 200, or what the embedder reads if that is less.
+        overlap: tokens that a passage may share with the one before.
+        search: "hybrid" (vectors and words), "vector" or "lexical".
+        min_similarity: cosine below which nothing found counts as relevant to a question.
+    """
+
+    store: str | None = None
+    embedder: str | None = None
+    root: Path | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    gitignore: bool = True
+    hidden: bool = False
+    max_file_bytes: Bytes = 20_000_000
+    passage_tokens: int | None = Field(default=None, ge=8)
+    overlap: int = Field(default=0, ge=0)
+    search: SearchMode = SearchMode.HYBRID
+    min_similarity: float = Field(default=0.3, ge=-1, le=1)
 
 
 class PluginsConfig(FrozenModel):

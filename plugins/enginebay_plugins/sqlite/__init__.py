@@ -14,6 +14,7 @@ SQLITE = BackendSpec(
     devices=(DeviceSupport(kind=DeviceKind.CPU),),
     concurrency=Concurrency.THREAD_SAFE,
     options="enginebay_plugins.sqlite.options:SqliteOptions",
+    default=True,
 )
 
 
