@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 from enginebay import ConverterSpec
 from enginebay.models.converting import ConvertedModels
+from real_servers import PostgresServer
 
 # A busy machine is no fault of the code: time is measured in bench/, never in tests.
 settings.register_profile("enginebay", deadline=None)
@@ -41,6 +43,13 @@ def smollm2_path() -> Path:
     from enginebay.models.store import ModelStore
 
     return ModelStore(MODEL_FOLDER).pull(SMOLLM2)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL with pgvector; `new_database()` gives a url."""
+    with PostgresServer() as server:
+        yield server
 
 
 def converted(source: Path, converter: ConverterSpec) -> Path:

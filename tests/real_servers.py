@@ -10,8 +10,12 @@ import sys
 import tempfile
 import textwrap
 import time
+import warnings
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import httpx
 
@@ -107,3 +111,49 @@ class VllmServer:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
+
+
+class PostgresServer:
+    """PostgreSQL 16 with pgvector 0.6.2, as the package pgserver brings it, on a socket in a folder of its own.
+
+    As root, pgserver makes a user of that name, as whom the server runs.
+    """
+
+    def __enter__(self) -> PostgresServer:
+        self._names = count(1)
+        self._server: Any = None
+        self._folder = tempfile.mkdtemp(prefix="postgres")
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, after `kill` too."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it asks platformdirs for a folder that a container may lack
+            from pgserver import get_server
+        if self._server is None:
+            self._server = get_server(self._folder, cleanup_mode="delete")
+        else:
+            self._server.ensure_postgres_running()
+
+    def kill(self) -> None:
+        """End it the hard way, as a crash would."""
+        process = self._server.get_postmaster_info().process
+        children = process.children()
+        process.kill()
+        for one in (process, *children):
+            one.wait(30)
+
+    def new_database(self) -> str:
+        """The url of an empty database."""
+        import psycopg
+
+        name = f"test_{next(self._names)}"
+        with closing(psycopg.connect(self._server.get_uri(), autocommit=True)) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(name))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.cleanup()

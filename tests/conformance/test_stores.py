@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from enginebay import Bay
 from enginebay.stores import Store
 from enginebay.testing.pytest_stores import StoreConformance
+from real_servers import PostgresServer
 
 
 class EmbeddedConformance(StoreConformance):
@@ -34,3 +36,30 @@ class EmbeddedConformance(StoreConformance):
 
 class TestSqlite(EmbeddedConformance):
     backend = "sqlite"
+
+
+class PgvectorConformance(StoreConformance):
+    """A database of a real PostgreSQL server; each opening is a bay of its own."""
+
+    options: Mapping[str, object] = {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls, postgres: PostgresServer) -> Iterator[Callable[[], Store]]:
+        url = postgres.new_database()
+        with ExitStack() as bays:
+            yield lambda: bays.enter_context(Bay()).store("pgvector", url=url, options=cls.options)
+
+
+class TestPgvector(PgvectorConformance):
+    pass
+
+
+class TestPgvectorByIndex(PgvectorConformance):
+    options = {"index": "hnsw", "metadata_index": True}
+    records = 1500
+    filters = 50
+
+
+class TestChroma(EmbeddedConformance):
+    backend = "chroma"

@@ -1,0 +1,380 @@
+"""The pgvector store: a table for each collection, in a schema of its own.
+
+`collections` in the schema holds what is fixed when a collection is made; its comment says which layout the tables
+have. The table of the collection "docs" is "docs_1", with the number of its row there: one that was dropped and made
+anew is another table, and no one writes into it by mistake.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.errors import UndefinedTable
+
+from enginebay.errors import CollectionNotFoundError, InvalidParameterError, StoreError
+from enginebay.interfaces.filters import Filter
+from enginebay.interfaces.vector_store import CollectionInfo, Hit, Metric, Record, VectorStore
+from enginebay.opening import StoreRequest
+from enginebay_plugins.pgvector.connections import Connections
+from enginebay_plugins.pgvector.filters import Condition, condition
+from enginebay_plugins.pgvector.metadata import metadata_text
+from enginebay_plugins.pgvector.options import PgvectorOptions
+
+if TYPE_CHECKING:
+    from enginebay.interfaces.vector_store import Vector
+
+T = TypeVar("T")
+
+LAYOUT = "enginebay, layout 1"
+"""The comment on the table of collections: what the tables are, and in which version."""
+
+MAX_DIMENSION = 16_000
+MAX_INDEXED_DIMENSION = 2_000
+_PAGE = 500
+
+_OPERATORS = {Metric.COSINE: "<=>", Metric.DOT: "<#>", Metric.EUCLIDEAN: "<->"}
+_OPERATOR_CLASSES = {Metric.COSINE: "vector_cosine_ops", Metric.DOT: "vector_ip_ops", Metric.EUCLIDEAN: "vector_l2_ops"}
+
+_CREATE_FACTS = """
+CREATE TABLE {facts} (
+    key integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE,
+    dimension integer NOT NULL,
+    metric text NOT NULL,
+    embedder_fingerprint text,
+    created_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+_CREATE_RECORDS = """
+CREATE TABLE {table} (
+    namespace text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    metadata jsonb NOT NULL,
+    content text,
+    vector vector({dimension}) NOT NULL,
+    PRIMARY KEY (namespace, id)
+)
+"""
+
+_WRITE = """
+INSERT INTO {table} (namespace, id, metadata, content, vector) VALUES (%s, %s, %s::jsonb, %s, %s)
+ON CONFLICT (namespace, id) DO UPDATE SET
+    metadata = excluded.metadata, content = excluded.content, vector = excluded.vector
+"""
+
+
+def open_store(request: StoreRequest) -> PgvectorStore:
+    """Open the store in a database; its schema and tables are made if need be."""
+    options = request.options
+    assert isinstance(options, PgvectorOptions)
+    return PgvectorStore(Connections(request, options), options)
+
+
+class PgvectorStore(VectorStore):
+    """Search by PostgreSQL."""
+
+    max_batch = 1000
+
+    def __init__(self, connections: Connections, options: PgvectorOptions) -> None:
+        self.approximate = options.index == "hnsw"
+        self._connections = connections
+        self._options = options
+        self._tables: dict[CollectionInfo, sql.Identifier] = {}
+        self._lock = threading.Lock()
+        connections.run_apart(self._prepare)
+
+    def create(self, info: CollectionInfo) -> None:
+        if info.dimension > (most := MAX_INDEXED_DIMENSION if self.approximate else MAX_DIMENSION):
+            raise InvalidParameterError(
+                f"dimension = {info.dimension}: pgvector's {'HNSW index' if self.approximate else 'type'} holds {most}",
+                value=info.dimension,
+                hint='take the option index = "exact"' if self.approximate else None,
+            )
+        self._connections.run(lambda connection: self._create(connection, info))
+
+    def find(self, name: str) -> CollectionInfo | None:
+        return next((info for info in self.collections() if info.name == name), None)
+
+    def collections(self) -> list[CollectionInfo]:
+        statement = self._sql("SELECT name, dimension, metric, embedder_fingerprint FROM {facts} ORDER BY name")
+        rows = self._connections.run(lambda connection: connection.execute(statement).fetchall())
+        return [CollectionInfo(name, width, Metric(metric), embedder) for name, width, metric, embedder in rows]
+
+    def drop(self, name: str) -> None:
+        def drop(connection: Connection[Any]) -> None:
+            with connection.transaction():
+                gone = connection.execute(self._sql("DELETE FROM {facts} WHERE name = %s RETURNING key"), [name])
+                for (key,) in gone.fetchall():
+                    connection.execute(self._sql("DROP TABLE {table}", self._table_name(name, key)))
+
+        self._connections.run(drop)
+
+    def namespaces(self, collection: CollectionInfo) -> list[str]:
+        rows = self._read(collection, "SELECT DISTINCT namespace FROM {table} ORDER BY namespace")
+        return [name for (name,) in rows]
+
+    def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
+        # In one order, so that of two writers of the same records one waits for the other, not each for the other.
+        ordered = sorted(records, key=lambda record: record.id)
+        rows = [(namespace, one.id, metadata_text(one.metadata), one.text, one.vector) for one in ordered]
+
+        def write(connection: Connection[Any], table: sql.Identifier) -> None:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(self._sql(_WRITE, table), rows)
+
+        self._on(collection, write)
+
+    def query(
+        self,
+        collection: CollectionInfo,
+        vector: Vector,
+        limit: int,
+        where: Filter | None,
+        namespace: str,
+        with_vectors: bool,
+    ) -> list[Hit]:
+        if self.approximate:
+            hits = self._nearest(collection, vector, limit, where, namespace, with_vectors, indexed=True)
+            # The index gives its nearest, and only then are they filtered, by namespace too: too few hits may be all
+            # there are, or those few that were left.
+            if len(hits) == limit:
+                return hits
+        return self._nearest(collection, vector, limit, where, namespace, with_vectors, indexed=False)
+
+    def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
+        rows = self._read(
+            collection,
+            "SELECT id, vector, metadata, content FROM {table} WHERE namespace = %s AND id = ANY(%s)",
+            namespace,
+            list(ids),
+        )
+        return [_record(*row) for row in rows]
+
+    def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
+        self._write(collection, "DELETE FROM {table} WHERE namespace = %s AND id = ANY(%s)", namespace, list(ids))
+
+    def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
+        matching, parameters = _matching(where)
+        self._write(collection, f"DELETE FROM {{table}} WHERE namespace = %s{matching}", namespace, *parameters)
+
+    def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
+        matching, parameters = _matching(where)
+        rows = self._read(
+            collection, f"SELECT count(*) FROM {{table}} WHERE namespace = %s{matching}", namespace, *parameters
+        )
+        return int(rows[0][0])
+
+    def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
+        matching, parameters = _matching(where)
+        last = ""
+        while True:
+            rows = self._read(
+                collection,
+                f"SELECT id, vector, metadata, content FROM {{table}} WHERE namespace = %s AND id > %s{matching} "
+                f"ORDER BY id LIMIT {_PAGE}",
+                namespace,
+                last,
+                *parameters,
+            )
+            yield from (_record(*row) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _prepare(self, connection: Connection[Any]) -> None:
+        where = self._connections.where
+        (encoding,) = _only(connection, "SHOW server_encoding")
+        if encoding != "UTF8":
+            raise StoreError(f"{where} has the encoding {encoding}", value=encoding, hint="take a database in UTF8")
+        with connection.transaction():
+            # Two that open a new database at once must not both make its tables.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('enginebay'))")
+            _make_extension(connection, where)
+            layout = self._layout(connection)
+            if layout is None:
+                self._make_schema(connection)
+            elif layout != LAYOUT:
+                raise StoreError(
+                    f"the schema {self._options.schema_name!r} in {where} is of another program, or of another version "
+                    "of enginebay",
+                    value=self._options.schema_name,
+                    hint="take another schema by the option schema_name",
+                )
+
+    def _layout(self, connection: Connection[Any]) -> str | None:
+        """What the table of collections says of itself; None when it is not there."""
+        facts = sql.Identifier(self._options.schema_name, "collections").as_string(connection)
+        (there,) = _only(connection, "SELECT to_regclass(%s) IS NOT NULL", facts)
+        if not there:
+            return None
+        (comment,) = _only(connection, "SELECT obj_description(to_regclass(%s), 'pg_class')", facts)
+        return str(comment)
+
+    def _make_schema(self, connection: Connection[Any]) -> None:
+        schema = sql.Identifier(self._options.schema_name)
+        found = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [self._options.schema_name])
+        if found.fetchone() is None:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+        connection.execute(self._sql(_CREATE_FACTS))
+        connection.execute(self._sql("COMMENT ON TABLE {facts} IS {layout}", layout=sql.Literal(LAYOUT)))
+
+    def _create(self, connection: Connection[Any], info: CollectionInfo) -> None:
+        options = self._options
+        with connection.transaction():
+            made = connection.execute(
+                self._sql(
+                    "INSERT INTO {facts} (name, dimension, metric, embedder_fingerprint) VALUES (%s, %s, %s, %s) "
+                    "ON CONFLICT (name) DO NOTHING RETURNING key"
+                ),
+                [info.name, info.dimension, info.metric.value, info.embedder_fingerprint],
+            ).fetchone()
+            if made is None:
+                return
+            table = self._table_name(info.name, made[0])
+            connection.execute(self._sql(_CREATE_RECORDS, table, dimension=sql.Literal(info.dimension)))
+            if options.metadata_index:
+                connection.execute(self._sql("CREATE INDEX ON {table} USING gin (metadata)", table))
+            if options.index == "hnsw":
+                connection.execute(
+                    self._sql(
+                        "CREATE INDEX ON {table} USING hnsw (vector {operators}) "
+                        "WITH (m = {m}, ef_construction = {candidates})",
+                        table,
+                        operators=sql.SQL(_OPERATOR_CLASSES[info.metric]),
+                        m=sql.Literal(options.hnsw_m),
+                        candidates=sql.Literal(options.hnsw_ef_construction),
+                    )
+                )
+
+    def _nearest(
+        self,
+        collection: CollectionInfo,
+        vector: Vector,
+        limit: int,
+        where: Filter | None,
+        namespace: str,
+        with_vectors: bool,
+        *,
+        indexed: bool,
+    ) -> list[Hit]:
+        matching, parameters = _matching(where)
+        # No index is over the sum, so that every record is looked at.
+        distance = f"(vector {_OPERATORS[collection.metric]} %s){'' if indexed else ' + 0'}"
+        statement = (
+            f"SELECT id, {'vector' if with_vectors else 'NULL'}, metadata, content, {distance} AS distance "
+            f"FROM {{table}} WHERE namespace = %s{matching} ORDER BY distance, id LIMIT %s"
+        )
+        candidates = str(min(max(limit, self._options.hnsw_ef_search), 1000))
+
+        def search(connection: Connection[Any], table: sql.Identifier) -> list[tuple[Any, ...]]:
+            with connection.transaction():
+                if indexed:
+                    connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [candidates])
+                found = connection.execute(
+                    self._sql(statement, table), [vector, namespace, *parameters, limit], binary=True
+                )
+                return list(found.fetchall())
+
+        return [_hit(collection.metric, *row) for row in self._on(collection, search)]
+
+    def _read(self, collection: CollectionInfo, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return self._on(
+            collection,
+            lambda connection, table: connection.execute(
+                self._sql(statement, table), parameters, binary=True
+            ).fetchall(),
+        )
+
+    def _write(self, collection: CollectionInfo, statement: str, *parameters: object) -> None:
+        self._on(collection, lambda connection, table: connection.execute(self._sql(statement, table), parameters))
+
+    def _on(self, collection: CollectionInfo, work: Callable[[Connection[Any], sql.Identifier], T]) -> T:
+        """Do work on the table of a collection."""
+
+        def attempt(connection: Connection[Any]) -> T:
+            try:
+                return work(connection, self._table(connection, collection))
+            except UndefinedTable:  # dropped, and perhaps made anew
+                with self._lock:
+                    self._tables.pop(collection, None)
+                return work(connection, self._table(connection, collection))
+
+        return self._connections.run(attempt)
+
+    def _table(self, connection: Connection[Any], collection: CollectionInfo) -> sql.Identifier:
+        with self._lock:
+            known = self._tables.get(collection)
+        if known is not None:
+            return known
+        found = connection.execute(
+            self._sql("SELECT key FROM {facts} WHERE name = %s AND dimension = %s AND metric = %s"),
+            [collection.name, collection.dimension, collection.metric.value],
+        ).fetchone()
+        if found is None:
+            raise CollectionNotFoundError(
+                f"collection {collection.name!r} is not there any more, or was made anew",
+                value=collection.name,
+                hint="open it again",
+            )
+        table = self._table_name(collection.name, found[0])
+        with self._lock:
+            self._tables[collection] = table
+        return table
+
+    def _table_name(self, name: str, key: int) -> sql.Identifier:
+        return sql.Identifier(self._options.schema_name, f"{name}_{key}")
+
+    def _sql(self, text: str, table: sql.Identifier | None = None, **parts: sql.Composable) -> sql.Composed:
+        facts = sql.Identifier(self._options.schema_name, "collections")
+        return sql.SQL(text).format(facts=facts, table=table, **parts)
+
+
+def _make_extension(connection: Connection[Any], where: str) -> None:
+    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is not None:
+        return
+    try:
+        connection.execute("CREATE EXTENSION vector")
+    except psycopg.Error as error:
+        raise StoreError(
+            f"{where} lacks the extension pgvector, and it cannot be made: {str(error).strip()}",
+            value=where,
+            hint="install pgvector on the server, then, as a superuser of the database: CREATE EXTENSION vector",
+        ) from error
+
+
+def _only(connection: Connection[Any], statement: str, *parameters: object) -> tuple[Any, ...]:
+    """The one row of a statement."""
+    row = connection.execute(statement, parameters).fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+def _matching(where: Filter | None) -> Condition:
+    """What is added to a statement's WHERE."""
+    if where is None:
+        return "", []
+    text, parameters = condition(where)
+    return f" AND ({text})", parameters
+
+
+def _hit(metric: Metric, identity: str, vector: Any, metadata: Any, text: str | None, distance: float) -> Hit:
+    return Hit(
+        id=identity,
+        score=1 - distance if metric is Metric.COSINE else -distance,
+        distance=distance,
+        metadata=metadata,
+        text=text,
+        vector=None if vector is None else vector.to_numpy(),
+    )
+
+
+def _record(identity: str, vector: Any, metadata: Any, text: str | None) -> Record:
+    return Record(identity, vector.to_numpy(), metadata, text)
