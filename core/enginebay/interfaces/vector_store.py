@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from enginebay.errors import UnsupportedFeatureError
 from enginebay.interfaces.filters import OPERATORS, Filter, Metadata
 
 if TYPE_CHECKING:
@@ -91,12 +92,14 @@ class VectorStore(ABC):
         consistency: when a write is seen by a query.
         operators: filter operators the store has, by name.
         approximate: nearest records may be missed, as by an HNSW index.
+        hybrid: it has `hybrid_query`.
     """
 
     max_batch: int = 1000
     consistency: Consistency = Consistency.IMMEDIATE
     operators: frozenset[str] = OPERATORS
     approximate: bool = False
+    hybrid: bool = False
 
     @abstractmethod
     def create(self, info: CollectionInfo) -> None:
@@ -163,6 +166,27 @@ class VectorStore(ABC):
 
         Records written or deleted meanwhile may be given or not; all others are given once.
         """
+
+    def hybrid_query(
+        self,
+        collection: CollectionInfo,
+        text: str,
+        vector: Vector,
+        limit: int,
+        alpha: float,
+        where: Filter | None,
+        namespace: str,
+    ) -> list[Hit]:
+        """Records near the vector or with words of the text, best first; stores that say `hybrid` have it.
+
+        Raises:
+            UnsupportedFeatureError: the store has none.
+        """
+        raise UnsupportedFeatureError(
+            f"{type(self).__name__} has no hybrid search",
+            value="hybrid",
+            hint="search by vector, or take a store that has it",
+        )
 
     def wait_until_visible(
         self, collection: CollectionInfo, ids: Sequence[str], namespace: str, timeout: float

@@ -49,6 +49,11 @@ class Collection:
         return self._engine.approximate
 
     @property
+    def hybrid(self) -> bool:
+        """Whether the store has `hybrid_query`."""
+        return self._engine.hybrid
+
+    @property
     def immediate(self) -> bool:
         """Whether each write is seen by the next query; otherwise after `wait_until_visible`."""
         return self._engine.consistency is Consistency.IMMEDIATE
@@ -90,10 +95,52 @@ class Collection:
             InvalidFilterError: a wrong filter.
             UnsupportedFeatureError: the store lacks an operator of the filter.
         """
-        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
-            raise InvalidParameterError(f"limit = {limit!r} is not a number from 1 to {MAX_LIMIT}", value=limit)
+        _check_limit(limit)
         checked = checked_vector(self.info, vector, "the query's vector")
         return self._engine.query(self.info, checked, limit, self._where(where), _namespace(namespace), with_vectors)
+
+    def hybrid_query(
+        self,
+        text: str,
+        vector: object,
+        *,
+        limit: int = 10,
+        alpha: float = 0.5,
+        where: Filter | Mapping[str, Any] | None = None,
+        namespace: str = "",
+    ) -> list[Hit]:
+        """Records near the vector, or with words of the text in theirs, by the store's own search, best first.
+
+        `score` is the store's own mixture: higher is better, and comparable within one answer only.
+
+        Args:
+            text: what is asked, in words.
+            vector: the same, embedded; float32 array of shape (dimension,), or a list of numbers.
+            limit: hits at most, 1 to 10,000.
+            alpha: weight of the vector, 0 to 1; the words have the rest.
+            where: only records that match.
+
+        Raises:
+            UnsupportedFeatureError: the store has no hybrid search, or lacks an operator of the filter.
+            RecordError: a vector of another dimension.
+            InvalidParameterError: an impossible text, limit or alpha.
+            InvalidFilterError: a wrong filter.
+        """
+        if not self._engine.hybrid:
+            raise UnsupportedFeatureError(
+                f"store {self.backend!r} has no hybrid search",
+                value="hybrid",
+                hint="search by vector, or take a store that has it",
+            )
+        _check_limit(limit)
+        if not isinstance(text, str):
+            raise InvalidParameterError(f"text = {text!r} is no string", value=text)
+        if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not 0 <= alpha <= 1:
+            raise InvalidParameterError(f"alpha = {alpha!r} is not a number from 0 to 1", value=alpha)
+        checked = checked_vector(self.info, vector, "the query's vector")
+        return self._engine.hybrid_query(
+            self.info, text, checked, limit, float(alpha), self._where(where), _namespace(namespace)
+        )
 
     def get(self, ids: Sequence[str], *, namespace: str = "") -> list[Record]:
         """Records by id, in the order asked; those not there are left out."""
@@ -171,6 +218,21 @@ class Collection:
             self.query, vector, limit=limit, where=where, namespace=namespace, with_vectors=with_vectors
         )
 
+    async def ahybrid_query(
+        self,
+        text: str,
+        vector: object,
+        *,
+        limit: int = 10,
+        alpha: float = 0.5,
+        where: Filter | Mapping[str, Any] | None = None,
+        namespace: str = "",
+    ) -> list[Hit]:
+        """Async twin of `hybrid_query`, in a worker thread."""
+        return await asyncio.to_thread(
+            self.hybrid_query, text, vector, limit=limit, alpha=alpha, where=where, namespace=namespace
+        )
+
     async def aget(self, ids: Sequence[str], *, namespace: str = "") -> list[Record]:
         """Async twin of `get`, in a worker thread."""
         return await asyncio.to_thread(self.get, ids, namespace=namespace)
@@ -204,6 +266,11 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"Collection({self.info.name!r}, {self.info.dimension} x {self.info.metric}, {self.backend})"
+
+
+def _check_limit(limit: int) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise InvalidParameterError(f"limit = {limit!r} is not a number from 1 to {MAX_LIMIT}", value=limit)
 
 
 def _namespace(name: str) -> str:
