@@ -24,7 +24,7 @@ from enginebay import (
     Usage,
 )
 from enginebay.errors import EngineClosedError
-from enginebay.generation.handle import GeneratorHandle, OpenEngine
+from enginebay.generation.handle import GeneratorHandle, OpenGenerator
 from enginebay.hookspecs import RequestEvent
 from enginebay.matching.decision import Decision, Match
 from enginebay.matching.requirement import Requirement
@@ -136,5 +136,5 @@ def fake_handle(
     decision = Decision(
         requirement=Requirement(model=model), created=datetime.now(UTC), matches=(match,), chosen=match, why="a fake"
     )
-    opened = OpenEngine(engine or FakeGenerator(), spec, match, model, decision)
+    opened = OpenGenerator(engine or FakeGenerator(), spec, match, model, decision)
     return GeneratorHandle("fake", opened, others=lambda: others, tell=tell, **fields)

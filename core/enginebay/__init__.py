@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from enginebay.hookspecs import EngineEvent as EngineEvent
     from enginebay.hookspecs import RequestEvent as RequestEvent
     from enginebay.hookspecs import hookimpl as hookimpl
+    from enginebay.interfaces.embedder import Embedded as Embedded
     from enginebay.interfaces.embedder import Embedder as Embedder
     from enginebay.interfaces.filters import F as F
     from enginebay.interfaces.filters import Filter as Filter
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from enginebay.models.catalogue import CatalogueEntry as CatalogueEntry
     from enginebay.models.conversion import ConversionRequest as ConversionRequest
     from enginebay.models.conversion import ConverterSpec as ConverterSpec
+    from enginebay.models.embedding import EmbeddingFacts as EmbeddingFacts
+    from enginebay.models.embedding import Pooling as Pooling
     from enginebay.models.info import ModelInfo as ModelInfo
     from enginebay.opening import OpenRequest as OpenRequest
     from enginebay.opening import StoreRequest as StoreRequest
@@ -63,7 +66,7 @@ _HOMES = {
     "errors": ("EnginebayError",),
     "hardware.profile": ("CpuInfo", "Device", "HardwareProfile"),
     "hookspecs": ("EngineEvent", "RequestEvent", "hookimpl"),
-    "interfaces.embedder": ("Embedder",),
+    "interfaces.embedder": ("Embedded", "Embedder"),
     "interfaces.filters": ("F", "Filter"),
     "interfaces.generator": (
         "CallbackGenerator",
@@ -83,6 +86,7 @@ _HOMES = {
     "matching.requirement": ("Requirement", "Workload"),
     "models.catalogue": ("CatalogueEntry",),
     "models.conversion": ("ConversionRequest", "ConverterSpec"),
+    "models.embedding": ("EmbeddingFacts", "Pooling"),
     "models.info": ("ModelInfo",),
     "opening": ("OpenRequest", "StoreRequest"),
     "sampling.params": ("Constraint", "SamplingParams"),

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from enginebay.config import GeneratorConfig, LoadedSettings, Settings, StoreConfig, load_settings
+from enginebay.config import EmbedderConfig, GeneratorConfig, LoadedSettings, Settings, StoreConfig, load_settings
 from enginebay.conversions import conversion_path, run_conversion
 from enginebay.engines import EnginePool
-from enginebay.errors import ConfigError, ModelNotFoundError
-from enginebay.generation.handle import GeneratorHandle
+from enginebay.errors import ConfigError, ModelNotFoundError, UnsupportedFeatureError
+from enginebay.generation.handle import GeneratorHandle, hold_generator
 from enginebay.matching.match import match
 from enginebay.matching.measurements import load_measurements
 from enginebay.matching.requirement import Converting, Requirement, Workload
 from enginebay.models.catalogue import Catalogue
+from enginebay.models.embedding import EmbeddingFacts, Pooling
 from enginebay.models.headers import read_info
 from enginebay.models.reference import RemoteReference, parse_reference
 from enginebay.models.store import ModelStore, remote_info
@@ -33,10 +34,13 @@ from enginebay.spec import Feature, Interface, ModelFormat
 from enginebay.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from enginebay.embedding.handle import EmbedderHandle
     from enginebay.hardware.profile import HardwareProfile
+    from enginebay.interfaces.embedder import Embedder
     from enginebay.matching.decision import Decision
     from enginebay.models.conversion import Conversion, Report
     from enginebay.models.info import ModelInfo
+    from enginebay.opened import OpenEngine
     from enginebay.sampling.params import SamplingParams
     from enginebay.spec import BackendSpec
     from enginebay.stores import Store
@@ -45,6 +49,9 @@ if TYPE_CHECKING:
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 AUTO = "auto"
+
+BATCH_SIZE = 32
+"""Texts that an embedder takes together when nobody says how many."""
 
 FRESH = 5.0
 """Seconds for which a bay does not look at free memory again."""
@@ -85,7 +92,7 @@ class Bay:
         self._lock = threading.RLock()
         # A bay that nobody closed still frees its engines, at the latest when the interpreter ends.
         self._holder = _Holder(self.settings, plugins)
-        self._engines = EnginePool(self._holder.get, _Converter(self._holder.get))
+        self._engines = EnginePool(self._holder.get, _Converter(self._holder.get), hold_generator)
         weakref.finalize(self, self._engines.close)
 
     @property
@@ -103,6 +110,14 @@ class Bay:
         """The models on this machine, and the catalogue of those that can be fetched."""
         catalogue = Catalogue.with_plugins(self.plugins.catalogue_entries())
         return ModelStore(self.settings.models.directory, catalogue)
+
+    @cached_property
+    def _embedders(self) -> EnginePool[OpenEngine[Embedder]]:
+        from enginebay.embedding.handle import hold_embedder
+
+        pool = EnginePool(self._holder.get, _Converter(self._holder.get), hold_embedder)
+        weakref.finalize(self, pool.close)
+        return pool
 
     @cached_property
     def _stores(self) -> StorePool:
@@ -174,14 +189,19 @@ class Bay:
         allow_software_devices: bool = False,
         conversion: Converting | str = Converting.IF_NEEDED,
         assume_installed: bool = False,
+        interface: Interface | str = Interface.GENERATOR,
     ) -> Decision:
         """Which backend on which device would run a model, and why; nothing is opened or fetched.
+
+        Args:
+            interface: what the model is to be: a generator or an embedder.
 
         Raises:
             ModelNotFoundError: the reference leads nowhere, or to a model that is not fetched and whose
                 facts no catalogue has.
         """
         requirement = Requirement(
+            interface=Interface(interface),
             model=self.models.info(model),
             workload=Workload(workload),
             features=frozenset(Feature(feature) for feature in features),
@@ -331,13 +351,18 @@ class Bay:
 
         return find
 
-    def release(self, handle: GeneratorHandle) -> None:
-        """Close one generator's engine; other handles that share the engine are closed with it."""
-        self._engines.close_one(handle.opened)
+    def release(self, handle: GeneratorHandle | EmbedderHandle) -> None:
+        """Close one engine; other handles that share it are closed with it."""
+        if isinstance(handle, GeneratorHandle):
+            self._engines.close_one(handle.opened)
+        else:
+            self._embedders.close_one(handle.opened)
 
     def close(self) -> None:
         """Close every engine and store this bay has open. Closing twice is no error."""
         self._engines.close()
+        if "_embedders" in self.__dict__:
+            self._embedders.close()
         if "_stores" in self.__dict__:
             self._stores.close()
 
@@ -351,35 +376,37 @@ class Bay:
 
     def generator_config(self, name: str | None = None, **changes: Any) -> tuple[str, GeneratorConfig]:
         """The name and configuration that `generator` would use with the same arguments. Raises as it does."""
-        configured = self.settings.generators
-        if name is None and "model" not in changes:
-            name = self._default_generator()
-        if name is None:
-            base: dict[str, Any] = {}
-            name = str(changes["model"])
-        elif name in configured:
-            base = configured[name].model_dump(exclude_unset=True)
-        elif self.models.knows(name):
-            base = {"model": name}
-        else:
-            raise ConfigError(
-                f"{name!r} is neither a configured generator nor a known model",
-                value=name,
-                hint=did_you_mean(name, [*configured, *self.models.catalogue.names()]),
-            )
+        settings = self.settings
+        name, base = self._named("generator", settings.generators, settings.default_generator, name, changes)
         return name, _changed(GeneratorConfig, f"generator {name!r}", {**base, **changes})
 
-    def _default_generator(self) -> str:
-        configured = self.settings.generators
-        if self.settings.default_generator is not None:
-            return self.settings.default_generator
-        if len(configured) == 1:
-            return next(iter(configured))
+    def embedder_config(self, name: str | None = None, **changes: Any) -> tuple[str, EmbedderConfig]:
+        """The name and configuration that `embedder` would use with the same arguments. Raises as it does."""
+        settings = self.settings
+        name, base = self._named("embedder", settings.embedders, settings.default_embedder, name, changes)
+        return name, _changed(EmbedderConfig, f"embedder {name!r}", {**base, **changes})
+
+    def _named(
+        self,
+        kind: str,
+        configured: Mapping[str, BaseModel],
+        default: str | None,
+        name: str | None,
+        changes: Mapping[str, Any],
+    ) -> tuple[str, dict[str, Any]]:
+        """The name of a configured engine or a model, and what is configured for it."""
+        if name is None and "model" not in changes:
+            name = _default(kind, configured, default)
+        if name is None:
+            return str(changes["model"]), {}
+        if name in configured:
+            return name, configured[name].model_dump(exclude_unset=True)
+        if self.models.knows(name):
+            return name, {"model": name}
         raise ConfigError(
-            "no generator is named and no single one is configured"
-            if configured
-            else "no generator is named and none is configured",
-            hint=f"name one of: {', '.join(configured)}" if configured else 'give a model: bay.generator("MODEL")',
+            f"{name!r} is neither a configured {kind} nor a known model",
+            value=name,
+            hint=did_you_mean(name, [*configured, *self.models.catalogue.names()]),
         )
 
     def _local_info(self, reference: str) -> ModelInfo:
@@ -437,6 +464,39 @@ class _Converter:
 
     def __call__(self, model: ModelInfo, path: Conversion) -> ModelInfo:
         return read_info(run_conversion(model, path, self._plugins(), {}), model.reference)
+
+
+def _default(kind: str, configured: Mapping[str, BaseModel], default: str | None) -> str:
+    """What is opened when no name is given."""
+    if default is not None:
+        return default
+    if len(configured) == 1:
+        return next(iter(configured))
+    raise ConfigError(
+        f"no {kind} is named and no single one is configured"
+        if configured
+        else f"no {kind} is named and none is configured",
+        hint=f"name one of: {', '.join(configured)}" if configured else f'give a model: bay.{kind}("MODEL")',
+    )
+
+
+def _with_pooling(model: ModelInfo, stated: Pooling | None) -> ModelInfo:
+    """The model with the pooling that is stated, or with its files' own.
+
+    Raises:
+        UnsupportedFeatureError: neither says.
+    """
+    facts = model.embedding
+    if stated is not None:
+        facts = (facts or EmbeddingFacts()).model_copy(update={"pooling": stated})
+        return model.model_copy(update={"embedding": facts})
+    if facts is None and model.format is not ModelFormat.REMOTE:
+        raise UnsupportedFeatureError(
+            f"the files of {model.reference!r} do not say how it makes one vector of a text: it may be no embedder",
+            value=model.reference,
+            hint=f"if it is one, state its pooling: pooling = one of {', '.join(Pooling)}",
+        )
+    return model
 
 
 def _version(requirement: str) -> str:

@@ -6,7 +6,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,14 +22,11 @@ from enginebay.errors import (
     OptionError,
     UnsupportedFeatureError,
 )
-from enginebay.generation.handle import OpenEngine
 from enginebay.hookspecs import EngineEvent
-from enginebay.interfaces.generator import Generator
-from enginebay.interfaces.logits import LogitsModel
 from enginebay.matching.match import REMOTE
+from enginebay.opened import OpenEngine
 from enginebay.opening import OpenRequest
-from enginebay.sampling.logits_generator import LogitsGenerator
-from enginebay.spec import ModelFormat
+from enginebay.spec import Interface, ModelFormat
 from enginebay.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -40,15 +38,26 @@ if TYPE_CHECKING:
     from enginebay.spec import BackendSpec
 
 Key = tuple[object, ...]
+OpenT = TypeVar("OpenT", bound=OpenEngine[Any])
 
 
-class EnginePool:
-    """Open engines of one bay. The same backend, device, model and options share one engine."""
+class EnginePool(Generic[OpenT]):
+    """Open engines of one interface. The same backend, device, model and options share one engine.
 
-    def __init__(self, plugins: Callable[[], Plugins], convert: Callable[[ModelInfo, Conversion], ModelInfo]) -> None:
+    Args:
+        hold: makes an open engine of what a factory gives; TypeError says that it is none of the interface.
+    """
+
+    def __init__(
+        self,
+        plugins: Callable[[], Plugins],
+        convert: Callable[[ModelInfo, Conversion], ModelInfo],
+        hold: Callable[[object, BackendSpec, Match, ModelInfo, Decision], OpenT],
+    ) -> None:
         self._plugins = plugins
         self._convert = convert
-        self._open: dict[Key, OpenEngine] = {}
+        self._hold = hold
+        self._open: dict[Key, OpenT] = {}
         self._lock = threading.RLock()
 
     def open(
@@ -58,7 +67,7 @@ class EnginePool:
         *,
         options: Mapping[str, Any],
         fallback: bool,
-    ) -> OpenEngine:
+    ) -> OpenT:
         """An engine for the decision's best match that opens.
 
         Raises:
@@ -95,13 +104,13 @@ class EnginePool:
         for opened in engines:
             self._close(opened)
 
-    def close_one(self, opened: OpenEngine) -> None:
+    def close_one(self, opened: OpenT) -> None:
         """Close one engine; handles that share it are closed with it."""
         with self._lock:
             self._open = {key: kept for key, kept in self._open.items() if kept is not opened}
         self._close(opened)
 
-    def _close(self, opened: OpenEngine) -> None:
+    def _close(self, opened: OpenT) -> None:
         if opened.closed:
             return
         opened.closed = True
@@ -111,9 +120,7 @@ class EnginePool:
             opened.engine.close()
         except Exception as caught:  # noqa: BLE001 - told to observers; the engine is given up either way
             error = f"{type(caught).__name__}: {caught}"
-        event = EngineEvent(
-            opened.spec.name, opened.match.device, opened.model.reference, time.perf_counter() - started, error
-        )
+        event = EngineEvent(*opened.names(), time.perf_counter() - started, error)
         self._plugins().notify("engine_closed", event=event)
 
     def _open_match(
@@ -123,37 +130,37 @@ class EnginePool:
         failures: list[str],
         hardware: HardwareProfile,
         options: Mapping[str, Any],
-    ) -> OpenEngine:
+    ) -> OpenT:
         plugins = self._plugins()
         spec = plugins.spec(decision.requirement.interface, match.backend)
         checked = check_options(spec, plugins.options_model(spec), options)
-        model = local_model(decision.requirement.model)
-        if match.conversion is not None:
-            model = self._convert(model, match.conversion)
+        source = local_model(decision.requirement.model)
+        model = source if match.conversion is None else self._convert(source, match.conversion)
         request = _open_request(match, model, hardware, checked)
+        if spec.interface is Interface.EMBEDDER:
+            # Of the model as it was asked for: what was stated of it holds for what was made of it.
+            request = replace(request, embedding=source.embedding)
         key = _key(match, request)
         if key in self._open:
             return self._open[key]
-        engine = self._make(plugins, spec, match, request)
         if failures:
             decision = decision.model_copy(update={"chosen": match, "failures": tuple(failures)})
+        opened = self._make(plugins, spec, match, request, decision)
+        if failures:
             warnings.warn(
                 f"{failures[0]}; fell back to {match.backend} on {match.device}", FallbackWarning, stacklevel=5
             )
-        opened = OpenEngine(engine, spec, match, request.model, decision)
         self._open[key] = opened
         return opened
 
-    def _make(self, plugins: Plugins, spec: BackendSpec, match: Match, request: OpenRequest) -> Generator:
+    def _make(
+        self, plugins: Plugins, spec: BackendSpec, match: Match, request: OpenRequest, decision: Decision
+    ) -> OpenT:
         """Call the factory, translating whatever comes out of it."""
         started = time.perf_counter()
         model = request.model.reference
         try:
-            engine = plugins.factory(spec)(request)
-            if isinstance(engine, LogitsModel):
-                engine = LogitsGenerator(engine)
-            if not isinstance(engine, Generator):
-                raise TypeError(f"the factory returned {type(engine).__name__}, not a Generator or a LogitsModel")
+            opened = self._hold(plugins.factory(spec)(request), spec, match, request.model, decision)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a factory that calls sys.exit must not end the application
@@ -173,7 +180,7 @@ class EnginePool:
         event = EngineEvent(spec.name, match.device, model, time.perf_counter() - started)
         plugins.notify("engine_opened", event=event)
         plugins.record_success(spec)
-        return engine
+        return opened
 
 
 def check_options(spec: BackendSpec, model: type[BaseModel] | None, options: Mapping[str, Any]) -> BaseModel | None:
@@ -205,7 +212,7 @@ def check_options(spec: BackendSpec, model: type[BaseModel] | None, options: Map
 def local_model(model: ModelInfo | None) -> ModelInfo:
     """The model, if it is on this machine, or a server's."""
     if model is None or (model.path is None and model.format is not ModelFormat.REMOTE):
-        raise UnsupportedFeatureError("a generator needs a model on this machine", value=model)
+        raise UnsupportedFeatureError("the engine needs a model on this machine", value=model)
     return model
 
 
@@ -236,6 +243,7 @@ def _key(match: Match, request: OpenRequest) -> Key:
         request.streams,
         request.device_layers,
         options,
+        request.embedding,
     )
 
 

@@ -18,7 +18,7 @@ EnginebayError
  │    ├── InvalidParameterError     a sampling parameter has an impossible value
  │    ├── UnsupportedParameterError the engine has no such sampling parameter
  │    ├── UnsupportedFeatureError   the engine lacks a feature
- │    ├── ContextLengthError        the prompt does not fit into the context
+ │    ├── ContextLengthError        the prompt does not fit into the context, or a text is longer than an embedder reads
  │    ├── PromptError               the chat template cannot render these messages
  │    ├── DocumentError             a document cannot be read, or an index does not take it
  │    ├── RecordError               a record, an id or a vector is not what a collection takes
@@ -29,6 +29,7 @@ EnginebayError
  │    ├── EngineOpenError           the engine did not open
  │    ├── EngineClosedError         it was used after close()
  │    ├── GenerationError           it failed while generating (carries the partial text)
+ │    ├── EmbeddingError            it failed while embedding
  │    └── StoreError                a vector store failed, or cannot be reached
  └── JobError                       a tuning or quantising job failed
 
@@ -176,22 +177,26 @@ class UnsupportedFeatureError(RequestError):
 
 
 class ContextLengthError(RequestError):
-    """The prompt does not fit into the context.
+    """The prompt does not fit into the context, or a text is longer than an embedder reads.
 
     Args:
-        prompt_tokens: tokens in the prompt, or None when the engine does not say.
+        prompt_tokens: tokens in the prompt or text, or None when the engine does not say.
         context_length: tokens that one sequence may hold, prompt and output together.
+        text: place of the text among those to embed, from 0; None for a prompt.
     """
 
-    def __init__(self, prompt_tokens: int | None, context_length: int) -> None:
+    def __init__(self, prompt_tokens: int | None, context_length: int, *, text: int | None = None) -> None:
         size = "more tokens" if prompt_tokens is None else f"{prompt_tokens} tokens"
-        super().__init__(
-            f"the prompt has {size}, the context holds {context_length}",
-            value=prompt_tokens,
-            hint="shorten the prompt, or open the engine with a larger context_length",
-        )
+        if text is None:
+            message = f"the prompt has {size}, the context holds {context_length}"
+            hint = "shorten the prompt, or open the engine with a larger context_length"
+        else:
+            message = f"text {text} has {size}, the embedder reads {context_length}"
+            hint = "split the text, or have it cut: truncate=True"
+        super().__init__(message, value=prompt_tokens, hint=hint)
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
+        self.text = text
 
 
 class PromptError(RequestError):
@@ -238,6 +243,10 @@ class GenerationError(EngineError):
         self.partial_text = partial_text
 
 
+class EmbeddingError(EngineError):
+    """The engine failed while embedding."""
+
+
 class StoreError(EngineError):
     """A vector store failed, or cannot be reached."""
 
@@ -248,3 +257,7 @@ class JobError(EnginebayError):
 
 class FallbackWarning(UserWarning):
     """The chosen backend did not open and another one answers in its place."""
+
+
+class TruncationWarning(UserWarning):
+    """Texts were longer than the embedder reads, and were cut, as `truncate` allows."""

@@ -11,7 +11,7 @@ from enginebay.errors import EngineError
 
 
 class Gate:
-    """Lets one caller in at a time, first come first served, threads and tasks alike."""
+    """Lets one caller in at a time, first come first served, threads and tasks alike. Also a context manager."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -57,6 +57,18 @@ class Gate:
         """Give the place to the next in the queue."""
         self._holder = None
         self._pass_on()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.release()
+
+    async def __aenter__(self) -> None:
+        await self.aacquire()
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self.release()
 
     def _enter(self, grant: Callable[[], None]) -> bool:
         with self._mutex:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 
 from enginebay.hardware.profile import CpuInfo, Device
+from enginebay.models.embedding import EmbeddingFacts
 from enginebay.models.info import ModelInfo
 
 
@@ -19,11 +20,12 @@ class OpenRequest:
         model: facts of the model; `model.path` is on this machine.
         device: where to run.
         cpu: the processor, for thread counts: take `cpu.usable_cores`, not the machine's count.
-        context_length: tokens each sequence must hold.
-        streams: sequences that will be decoded together.
+        context_length: tokens each sequence must hold; for embedders, tokens of a text that are to be read.
+        streams: sequences that will be decoded together; for embedders, texts of one batch.
         device_layers: layers to put on the device; equals the model's layers unless offload is partial.
         options: the backend's options, an instance of its options model; None when it has none.
         backend: name of the backend, for factories that serve several.
+        embedding: for embedders: how to pool. None for generators, and for models of servers.
     """
 
     model: ModelInfo
@@ -34,6 +36,7 @@ class OpenRequest:
     device_layers: int
     options: BaseModel | None = None
     backend: str = ""
+    embedding: EmbeddingFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ class Feature(StrEnum):
     PREFIX_CACHE = "prefix_cache"
     LOGITS = "logits"
     MULTI_DEVICE = "multi_device"
+    EMBEDDING_MODULES = "embedding_modules"
+    """It runs what embedding models put after the transformer beside plain pooling and normalisation."""
 
 
 class Concurrency(StrEnum):
@@ -169,7 +171,7 @@ class BackendSpec(FrozenModel):
         features: what it can do.
         sampling: fields of `SamplingParams` it honours natively, with enginebay's meaning.
         concurrency: how it may be called.
-        max_streams: sequences it can decode together.
+        max_streams: sequences it can decode together; for embedders, texts of one batch.
         options: import string of the pydantic model of its options, or None when it has none.
         default: taken where nothing names a backend of its interface: it needs no server and no account.
     """

@@ -2,6 +2,7 @@
 
 from enginebay.config.loading import LoadedSettings as LoadedSettings
 from enginebay.config.loading import load_settings as load_settings
+from enginebay.config.settings import EmbedderConfig as EmbedderConfig
 from enginebay.config.settings import GeneratorConfig as GeneratorConfig
 from enginebay.config.settings import Settings as Settings
 from enginebay.config.settings import StoreConfig as StoreConfig

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from enginebay.errors import ConfigError
 from enginebay.matching.requirement import Converting, Workload
+from enginebay.models.embedding import Pooling
 from enginebay.sampling.plan import make_params
 from enginebay.spec import Feature, FrozenModel
 
@@ -79,11 +80,35 @@ class GeneratorConfig(FrozenModel):
 
 
 class EmbedderConfig(FrozenModel):
-    """`[embedders.NAME]`: fields as of a generator."""
+    """`[embedders.NAME]`; fields that are not told of here are as of a generator.
+
+    Attributes:
+        context_length: tokens of a text that are read, special ones included; None means as many as the model's
+            authors say.
+        batch_size: texts embedded together; None means 32.
+        workload: what to rank by: the speed of many texts, or that of one.
+        pooling: how token vectors become one, for a model whose files do not say.
+        query_prefix, document_prefix: put before queries, and before documents; None means what the model's own files
+            say, "" nothing.
+        truncate: cut a text that is longer than the model reads, with a warning, instead of refusing it.
+        normalise: scale vectors to length 1; False leaves them as the model gives them.
+    """
 
     model: str
     backend: str = "auto"
     device: str = "auto"
+    context_length: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    workload: Workload = Workload.THROUGHPUT
+    pooling: Pooling | None = None
+    query_prefix: str | None = None
+    document_prefix: str | None = None
+    truncate: bool = False
+    normalise: bool = True
+    fallback: bool = True
+    allow_software_devices: bool = False
+    conversion: Converting = Converting.IF_NEEDED
+    memory_limit: Bytes | None = None
     options: dict[str, Any] = {}
 
 
@@ -106,7 +131,7 @@ class SearchMode(StrEnum):
 
 
 class CollectionConfig(FrozenModel):
-    """`[collections.NAME]`: which store holds it and which embedder fills it, by their names."""
+    """`[collections.NAME]`: an index, the store that holds it and the embedder that fills it.
 
     Attributes:
         store: configured name or backend; None takes the one that `Bay.store` takes.
@@ -148,7 +173,7 @@ class ModelsConfig(FrozenModel):
 
     Attributes:
         directory: folder of fetched models; None means enginebay's data folder.
-        auto_pull: fetch a missing model when a generator is opened, instead of raising.
+        auto_pull: fetch a missing model when an engine is opened, instead of raising.
     """
 
     directory: Path | None = None
@@ -166,6 +191,7 @@ class Settings(FrozenModel):
     """The whole configuration. Every part has a default: no file at all is fine."""
 
     default_generator: str | None = None
+    default_embedder: str | None = None
     generators: dict[str, GeneratorConfig] = {}
     embedders: dict[str, EmbedderConfig] = {}
     stores: dict[str, StoreConfig] = {}

@@ -9,52 +9,55 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from enginebay.errors import (
-    EngineClosedError,
     EngineOpenError,
     FallbackWarning,
     NoMatchError,
     UnsupportedFeatureError,
     UnsupportedParameterError,
 )
-from enginebay.gate import Gate
 from enginebay.generation.results import Result
 from enginebay.generation.run import Run
 from enginebay.generation.streams import AsyncTextStream, TextStream, collect, collect_batch, drain
 from enginebay.interfaces.generator import Generator
+from enginebay.interfaces.logits import LogitsModel
+from enginebay.opened import OpenEngine
 from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
 from enginebay.prompts.tools import Tool
 from enginebay.sampling.logits_generator import LogitsGenerator
 from enginebay.sampling.plan import make_params
-from enginebay.spec import BackendSpec, Concurrency, Feature
+from enginebay.spec import BackendSpec, Feature
 
 if TYPE_CHECKING:
+    from enginebay.gate import Gate
     from enginebay.hookspecs import RequestEvent
     from enginebay.matching.decision import Decision, Match
     from enginebay.models.info import ModelInfo
     from enginebay.sampling.params import SamplingParams
 
 
-@dataclass
-class OpenEngine:
-    """An engine with what the core knows of it. One may serve many handles."""
-
-    engine: Generator
-    spec: BackendSpec
-    match: Match
-    model: ModelInfo
-    decision: Decision
-    gate: Gate | None = None
-    closed: bool = False
-
-    def __post_init__(self) -> None:
-        if self.spec.concurrency in (Concurrency.SERIAL, Concurrency.BATCHED):
-            self.gate = Gate()
+class OpenGenerator(OpenEngine[Generator]):
+    """An open generator."""
 
     @cached_property
     def sampled(self) -> Generator:
         """The core's sampler over the engine's logits, for parameters that are not native to it."""
         return LogitsGenerator(self.engine.logits_model())
+
+
+def hold_generator(
+    engine: object, spec: BackendSpec, match: Match, model: ModelInfo, decision: Decision
+) -> OpenGenerator:
+    """What a factory gave, as an open generator.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(engine, LogitsModel):
+        engine = LogitsGenerator(engine)
+    if not isinstance(engine, Generator):
+        raise TypeError(f"the factory returned {type(engine).__name__}, not a Generator or a LogitsModel")
+    return OpenGenerator(engine, spec, match, model, decision)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class GeneratorHandle:
     """
 
     name: str
-    opened: OpenEngine
+    opened: OpenGenerator
     defaults: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
     others: Callable[[], Sequence[BackendSpec]] = tuple
@@ -191,16 +194,11 @@ class GeneratorHandle:
 
     def names(self) -> tuple[str, str, str]:
         """Backend, device and model, as events name them."""
-        return self.spec.name, self.device, self.model.reference
+        return self.opened.names()
 
     def check_open(self) -> None:
         """Raise EngineClosedError when the engine was closed."""
-        if self.opened.closed:
-            raise EngineClosedError(
-                f"the engine of {self.name!r} was closed",
-                value=self.name,
-                hint="ask the bay for it again: bay.generator(…)",
-            )
+        self.opened.check_open(self.name)
 
     @cached_property
     def _template(self) -> ChatTemplate:

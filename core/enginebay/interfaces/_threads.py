@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -71,10 +71,10 @@ async def items_from_thread(push: Push[T]) -> AsyncIterator[T]:
                 return
     finally:
         stop.set()
-        await _settled(ended)
+        await settled(ended)
 
 
-async def _settled(ended: asyncio.Future[None]) -> None:
+async def settled(ended: asyncio.Future[Any]) -> None:
     """Wait for the thread even while being cancelled; its error, if any, is the consumer's or moot."""
     cancelled = False
     while not ended.done():

@@ -76,6 +76,7 @@ class Estimate:
         bandwidth: bytes per second that decoding reads weights with, efficiency counted in.
         bandwidth_source: where the device's figure comes from.
         source: "estimated", or "measured" on this machine.
+        compute: for embedders: FLOP per second, efficiency counted in; 0 for generators.
     """
 
     weight_bytes: int
@@ -92,6 +93,12 @@ class Estimate:
     bandwidth: float
     bandwidth_source: str
     source: str = "estimated"
+    compute: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """What `streams` counts."""
+        return "text" if self.compute else "stream"
 
     @property
     def total_bytes(self) -> int:

@@ -18,12 +18,13 @@ from enginebay.matching.decision import (
     RefusalCode,
 )
 from enginebay.matching.estimate import Estimator
+from enginebay.matching.estimate_embedding import EmbeddingEstimator
 from enginebay.matching.requirement import Converting, Requirement, Workload
 from enginebay.matching.sums import memory_sum, size, told_conversion
 from enginebay.models.conversion import Conversion, ConverterSpec, shortest_path
 from enginebay.models.info import ModelInfo
 from enginebay.sampling.plan import EMULATED, given_features
-from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport, Feature, ModelFormat
+from enginebay.spec import BackendSpec, DeviceKind, DeviceSupport, Feature, Interface, ModelFormat
 
 REMOTE = Device(id="remote", kind=DeviceKind.REMOTE, name="a server", memory_total=0, memory_available=0)
 """Where a server's model runs: a device of no machine, judged for such models only."""
@@ -163,7 +164,8 @@ class _Judge:
             return None
         key = conversion.target if conversion is not None else None
         if key not in self.estimators:
-            self.estimators[key] = Estimator(self.requirement, model, self.hardware, self.measured, (REMOTE,))
+            kind = EmbeddingEstimator if self.requirement.interface is Interface.EMBEDDER else Estimator
+            self.estimators[key] = kind(self.requirement, model, self.hardware, self.measured, (REMOTE,))
         return self.estimators[key]
 
     def _judge(
@@ -362,5 +364,5 @@ def _place(found: Match) -> str:
 
 def _told_speed(estimate: Estimate, requirement: Requirement) -> str:
     if requirement.workload is Workload.THROUGHPUT:
-        return f"about {estimate.throughput:.0f} tokens/s over {estimate.streams} streams ({estimate.source})"
-    return f"about {estimate.tokens_per_second:.0f} tokens/s for one stream ({estimate.source})"
+        return f"about {estimate.throughput:.0f} tokens/s over {estimate.streams} {estimate.unit}s ({estimate.source})"
+    return f"about {estimate.tokens_per_second:.0f} tokens/s for one {estimate.unit} ({estimate.source})"

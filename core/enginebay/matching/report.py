@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich.markup import escape
 
 from enginebay.matching.decision import Decision, Match
+from enginebay.matching.requirement import Requirement
 from enginebay.matching.sums import arithmetic, size, told_conversion
+from enginebay.spec import Interface
 
 
 def explanation(
@@ -23,7 +25,7 @@ def explanation(
     if model is not None:
         kind = escape(f"{model.format} {model.quantization}".strip())
         yield f"[bold]{escape(model.reference)}[/] · {kind} · {size(model.weight_bytes)} of weights"
-        yield f"for {requirement.workload}, {requirement.wanted_context_length} tokens of context"
+        yield f"for {requirement.workload}, {requirement.wanted_context_length} tokens of {_room(requirement)}"
     yield f"{'[green]chosen[/]' if decision.chosen else '[red]nothing chosen[/]'}: {escape(decision.why)}"
     if decision.chosen is not None:
         yield from _details(decision.chosen)
@@ -49,6 +51,10 @@ def explanation(
         yield from _reasons(alike[0])
         if verbose:
             yield from _details(alike[0])
+
+
+def _room(requirement: Requirement) -> str:
+    return "a text" if requirement.interface is Interface.EMBEDDER else "context"
 
 
 def _alike(matches: Iterable[Match]) -> Iterable[list[Match]]:
@@ -80,6 +86,6 @@ def _place(match: Match) -> str:
 def _speeds(match: Match) -> str:
     if match.estimate is None:
         return "no estimate"
-    one, many = match.estimate.tokens_per_second, match.estimate.throughput
-    together = f", {many:.0f} over {match.estimate.streams} streams" if match.estimate.streams > 1 else ""
-    return f"about {one:.0f} tokens/s for one stream{together} ({match.estimate.source})"
+    one, many, unit = match.estimate.tokens_per_second, match.estimate.throughput, match.estimate.unit
+    together = f", {many:.0f} over {match.estimate.streams} {unit}s" if match.estimate.streams > 1 else ""
+    return f"about {one:.0f} tokens/s for one {unit}{together} ({match.estimate.source})"

@@ -12,10 +12,11 @@ def size(count: float) -> str:
 
 
 def memory_sum(estimate: Estimate) -> str:
-    """weights + KV cache + overhead = total."""
-    cache = f"{size(estimate.kv_cache_bytes)} KV cache ({estimate.streams} x {estimate.context_length} tokens)"
+    """weights + KV cache + overhead = total; embedders have no cache."""
+    cache = f" + {size(estimate.kv_cache_bytes)} KV cache ({estimate.streams} x {estimate.context_length} tokens)"
     return (
-        f"{size(estimate.weight_bytes)} weights + {cache} + {size(estimate.overhead_bytes)} overhead"
+        f"{size(estimate.weight_bytes)} weights{'' if estimate.compute else cache} + "
+        f"{size(estimate.overhead_bytes)} overhead"
         f" = {size(estimate.total_bytes)}"
     )
 
@@ -29,9 +30,10 @@ def arithmetic(estimate: Estimate) -> list[str]:
             f" {size(estimate.host_bytes)} in main memory"
         )
     together = f", {estimate.throughput:.1f} for {estimate.streams}" if estimate.streams > 1 else ""
+    arithmetic = f"{estimate.compute / 1e9:.0f} GFLOP/s and " if estimate.compute else ""
     lines.append(
-        f"speed: weights read at {estimate.bandwidth / 1e9:.1f} GB/s ({estimate.bandwidth_source} x efficiency) give"
-        f" {estimate.tokens_per_second:.1f} tokens/s for one stream{together}"
+        f"speed: {arithmetic}weights read at {estimate.bandwidth / 1e9:.1f} GB/s ({estimate.bandwidth_source} x"
+        f" efficiency) give {estimate.tokens_per_second:.1f} tokens/s for one {estimate.unit}{together}"
         f" ({estimate.source})"
     )
     return lines

@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from enginebay.errors import PluginError
+from enginebay.models.embedding import EmbeddingFacts, Pooling
 from enginebay.models.info import ModelInfo
 from enginebay.spec import FrozenModel, ModelFormat
 
@@ -157,6 +158,7 @@ MINILM = CatalogueEntry(
         vocabulary=30522,
         context_length=512,
         license="apache-2.0",
+        embedding=EmbeddingFacts(pooling=Pooling.MEAN, max_length=256, normalise=True),
     ),
 )
 

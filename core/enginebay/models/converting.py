@@ -17,13 +17,10 @@ from enginebay import paths
 from enginebay.errors import ConversionError
 from enginebay.models.child import convert_in_child
 from enginebay.models.conversion import ConversionRequest, ConverterSpec, Report
-from enginebay.models.download import file_digest
 from enginebay.models.headers import read_info
+from enginebay.models.identity import RECORD, files_digest, weights_identity
 from enginebay.models.safetensors import read_json
 from enginebay.spec import ModelFormat
-
-RECORD = "enginebay.json"
-"""Beside a converted model: what it was made of, by what, with which options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class ConvertedModels:
             ConversionError: the converter failed, or there is no room; nothing half made is left behind.
         """
         facts = {
-            "source_sha256": self._digest(source),
+            "source_sha256": _source_digest(source),
             "converter": converter.name,
             "version": converter.version,
             "options": dict(options),
@@ -105,7 +102,7 @@ class ConvertedModels:
         try:
             convert_in_child(converter, ConversionRequest(source, target, dict(options), report))
             read_info(target)
-            record = {**facts, "source": str(source), "created": datetime.now(UTC).isoformat()}
+            record = {**facts, **_kept(source), "source": str(source), "created": datetime.now(UTC).isoformat()}
             paths.write_whole(beside / RECORD, json.dumps(record, indent=1).encode())
             shutil.rmtree(folder, ignore_errors=True)
             beside.rename(folder)
@@ -126,22 +123,20 @@ class ConvertedModels:
                 hint="free some room, or set ENGINEBAY_DATA_DIR to a larger disk",
             )
 
-    def _digest(self, source: Path) -> str:
-        """SHA-256 of a model's files, remembered by their sizes and times: reading gigabytes again takes long."""
-        files = sorted(file for file in source.rglob("*") if file.is_file()) if source.is_dir() else [source]
-        stamps = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        key = sha256(json.dumps(stamps).encode()).hexdigest()
-        kept = paths.cache_dir() / "digests" / key
-        if kept.exists():
-            return kept.read_text()
-        total = sha256()
-        for file in files:
-            name = file.name if source.is_file() else str(file.relative_to(source))
-            if Path(name).name != RECORD:
-                total.update(f"{name if source.is_dir() else ''}:{file_digest(file)};".encode())
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        paths.write_whole(kept, total.hexdigest().encode())
-        return total.hexdigest()
+
+def _source_digest(source: Path) -> str:
+    """SHA-256 of all of a model's files, but for the record of how it was made."""
+    if source.is_file():
+        return files_digest({"": source})
+    files = sorted(file for file in source.rglob("*") if file.is_file() and file.name != RECORD)
+    return files_digest({str(file.relative_to(source)): file for file in files})
+
+
+def _kept(source: Path) -> dict[str, Any]:
+    """What is true of a model in every format, whether the format has a place for it or not."""
+    info = read_info(source)
+    embedding = info.embedding.model_dump(mode="json") if info.embedding is not None else None
+    return {"origin": weights_identity(info), "embedding": embedding}
 
 
 def _stem(source: Path) -> str:

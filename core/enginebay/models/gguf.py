@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from enginebay.errors import ModelFormatError
+from enginebay.models.embedding_files import gguf_embedding
 from enginebay.models.info import ModelInfo
 from enginebay.spec import ModelFormat
 
@@ -396,6 +397,7 @@ def _info(headers: list[GgufFile], path: Path, reference: str) -> ModelInfo:
         add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", False)),
         license=str(metadata.get("general.license", "")),
         active_share=_active_share(tensors, number("expert_count"), number("expert_used_count"), parameters),
+        embedding=gguf_embedding(metadata, architecture),
     )
 
 

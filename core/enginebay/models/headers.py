@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from enginebay.errors import ModelFormatError, ModelNotFoundError
+from enginebay.models.embedding import EmbeddingFacts
+from enginebay.models.embedding_files import folder_embedding
 from enginebay.models.gguf import MAGIC, gguf_info
+from enginebay.models.identity import read_record
 from enginebay.models.info import ModelInfo
 from enginebay.models.onnx import onnx_file, onnx_info
 from enginebay.models.safetensors import config_facts, read_json, safetensors_info
@@ -32,6 +37,25 @@ def read_info(path: Path, reference: str | None = None) -> ModelInfo:
     reference = reference if reference is not None else str(path)
     if not path.exists():
         raise ModelNotFoundError(f"there is no model at {path}", value=reference, hint="see: enginebay models")
+    info = _format_info(path, reference)
+    return info.model_copy(update={"embedding": _embedding(path, info)})
+
+
+def _embedding(path: Path, info: ModelInfo) -> EmbeddingFacts | None:
+    """How it embeds: as its source does, if it was converted; else as its own files say."""
+    record = read_record(path)
+    if "embedding" not in record:
+        return folder_embedding(path) if path.is_dir() and info.format is not ModelFormat.GGUF else info.embedding
+    kept = record["embedding"]
+    try:
+        return EmbeddingFacts.model_validate(kept) if kept is not None else None
+    except ValidationError as error:
+        raise ModelFormatError(
+            f"the record beside {path} is damaged", value=str(path), hint="convert it anew"
+        ) from error
+
+
+def _format_info(path: Path, reference: str) -> ModelInfo:
     if path.is_dir():
         return _folder_info(path, reference)
     try:

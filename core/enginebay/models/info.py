@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from enginebay.models.embedding import EmbeddingFacts
 from enginebay.spec import FrozenModel, ModelFormat
 
 
@@ -35,6 +36,7 @@ class ModelInfo(FrozenModel):
         license: as the header or the catalogue says, "" when unknown.
         active_share: share of the weights that one decoded token reads: 1 for dense models,
             active / total parameters for mixtures of experts.
+        embedding: how it makes one vector of a text; None for a model whose files do not say that it does.
     """
 
     reference: str
@@ -58,6 +60,7 @@ class ModelInfo(FrozenModel):
     add_bos: bool = False
     license: str = ""
     active_share: float = Field(default=1.0, gt=0, le=1)
+    embedding: EmbeddingFacts | None = None
 
     @property
     def digest(self) -> str:

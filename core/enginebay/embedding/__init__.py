@@ -1,0 +1,1 @@
+"""Embedding texts: the handle that users hold, and what backends share."""
