@@ -1,0 +1,120 @@
+"""Clients of Chroma: of a folder, which belongs to one process at a time, and of a server."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+import chromadb
+import httpx
+from chromadb.config import Settings
+from chromadb.errors import ChromaError
+from filelock import FileLock, Timeout
+
+from enginebay.config.settings import reveal
+from enginebay.errors import ConfigError, EngineClosedError, StoreError
+from enginebay.opening import StoreRequest
+from enginebay_plugins.chroma.options import ChromaOptions
+
+LOCK_NAME = "enginebay.lock"
+
+# chromadb has one client for a folder, whoever opens it in this process: their writes must not mix.
+_WRITING: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+
+class Connection:
+    """A client, until it is closed.
+
+    Attributes:
+        writing: held by whoever writes; shared by all connections of this process to one place.
+    """
+
+    def __init__(self, request: StoreRequest, options: ChromaOptions) -> None:
+        self._resources = ExitStack()
+        self._process = os.getpid()
+        place = request.url or str(request.path.resolve())
+        self._place = place
+        self.writing = _WRITING.setdefault(place, threading.Lock())
+        with self._resources as opening, self._errors():
+            self._client = (
+                _server(request.url, request, options) if request.url else _embedded(Path(place), options, opening)
+            )
+            opening.callback(self._client.close)
+            self._resources = opening.pop_all()
+        self._closed = False
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """The client; its errors are translated, but for `NotFoundError`, which the caller understands.
+
+        Raises:
+            EngineClosedError: the connection is closed.
+            StoreError: Chroma failed, or the process was forked since.
+        """
+        if self._closed:
+            raise EngineClosedError("the chroma store is closed", hint="open it again")
+        if self._process != os.getpid():
+            raise StoreError(
+                "the chroma store was opened before the process forked", hint="open it in the child, through a server"
+            )
+        with self._errors():
+            yield self._client
+
+    def close(self) -> None:
+        """Close the client and let the folder go."""
+        self._closed = True
+        if self._process == os.getpid():
+            self._resources.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except chromadb.errors.NotFoundError:
+            raise
+        except (ChromaError, httpx.HTTPError, ValueError, OSError) as error:
+            raise StoreError(f"chroma at {self._place}: {type(error).__name__}: {error}", value=self._place) from error
+
+
+def _embedded(folder: Path, options: ChromaOptions, opening: ExitStack) -> Any:
+    """The client of a folder, which it locks: two processes on one folder lose records."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_NAME, timeout=0, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(
+            f"another process has the chroma store in {folder} open",
+            value=str(folder),
+            hint=f"close it there, or let all use a server: chroma run --path {folder}, and its address as url",
+        ) from error
+    opening.callback(lock.release)
+    return chromadb.PersistentClient(str(folder), settings=_settings())
+
+
+def _server(url: str, request: StoreRequest, options: ChromaOptions) -> Any:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ConfigError(f"{url!r} is no address of a Chroma server", value=url, hint="http://127.0.0.1:8000")
+    headers = dict(options.headers)
+    if request.api_key is not None:
+        headers["x-chroma-token"] = reveal(request.api_key)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 8000)
+    # chromadb waits for ever: first see that somebody answers, then give its session a time limit.
+    httpx.get(f"{parts.scheme}://{parts.hostname}:{port}/api/v2/heartbeat", timeout=options.timeout, headers=headers)
+    client = chromadb.HttpClient(
+        parts.hostname, port, secure, headers, _settings(), tenant=options.tenant, database=options.database
+    )
+    client._server._session.timeout = options.timeout  # there is no public way
+    return client
+
+
+def _settings() -> Settings:
+    return Settings(anonymized_telemetry=False)

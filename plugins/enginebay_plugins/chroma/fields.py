@@ -1,0 +1,81 @@
+"""What Chroma keeps of a record, and filters in Chroma's form."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from enginebay.interfaces.filters import Compare, Filter, MetadataValue
+from enginebay.interfaces.vector_store import Record
+from enginebay.stores.typed_fields import as_mongo, lowered, metadata_of, typed_fields
+
+HAS_TEXT = "text"
+"""Tells a record without text from one with the empty text; Chroma's document is never missing."""
+
+EVERYTHING = {"$or": [{HAS_TEXT: True}, {HAS_TEXT: False}]}
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """A record's fields, in types that Chroma gives back as they were.
+
+    Its JSON loses the last digit of some floats, so that numbers are integers here; and of lists it does not always
+    keep the order.
+    """
+    fields: dict[str, Any] = {HAS_TEXT: record.text is not None}
+    for field, value in typed_fields(record.metadata).items():
+        fields[field] = _kept(field, value)
+        if isinstance(value, list) and len(value) > 1:
+            fields[f"order:{field.partition(':')[2]}"] = json.dumps(value)
+    return fields
+
+
+def metadata_from(fields: Mapping[str, Any]) -> dict[str, MetadataValue]:
+    """The metadata that `fields_of` was given."""
+    typed: dict[str, Any] = {}
+    for field, value in fields.items():
+        prefix, _, name = field.partition(":")
+        if prefix == "number":
+            typed[field] = float_of_rank(value)
+        elif prefix == "order":
+            typed[f"list:{name}"] = json.loads(value)
+        else:
+            typed.setdefault(field, value)
+    return metadata_of(typed)
+
+
+def text_from(fields: Mapping[str, Any], document: str) -> str | None:
+    """The text that the record was given."""
+    return document if fields[HAS_TEXT] else None
+
+
+def condition(where: Filter | None) -> dict[str, Any] | bool | None:
+    """A filter in Chroma's form; None when everything matches, False when nothing does."""
+    found = True if where is None else lowered(where)
+    if isinstance(found, bool):
+        return None if found else False
+    return as_mongo(found, _comparison)
+
+
+def rank_of_float(value: float) -> int:
+    """The float's place among all floats, from zero: an integer of 64 bits that is ordered as floats are."""
+    (bits,) = struct.unpack("<q", struct.pack("<d", value))
+    return int(bits) if bits >= 0 else -(2**63) - int(bits)
+
+
+def float_of_rank(rank: int) -> float:
+    """The float that has this place."""
+    (value,) = struct.unpack("<d", struct.pack("<q", rank if rank >= 0 else -(2**63) - rank))
+    return float(value)
+
+
+def _comparison(where: Compare, negated: bool) -> dict[str, Any]:
+    several = where.operator in ("in", "nin")
+    value = [_kept(where.field, one) for one in where.value] if several else _kept(where.field, where.value)
+    return {where.field: {f"${'not_' if negated else ''}{where.operator}": value}}
+
+
+def _kept(field: str, value: Any) -> Any:
+    prefix = field.partition(":")[0]
+    return rank_of_float(value) if prefix == "number" else int(value) if prefix == "low" else value
