@@ -113,6 +113,39 @@ class VllmServer:
         self._log.close()
 
 
+class ChromaServer:
+    """`chroma run` on a free loopback port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> ChromaServer:
+        code = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(['chroma', *sys.argv[1:]])"
+        arguments = ("run", "--path", str(self._folder), "--host", "127.0.0.1", "--port", str(self._port))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(300):
+            try:
+                httpx.get(f"{self.url}/api/v2/heartbeat", timeout=1).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.1)
+            else:
+                return self
+        raise RuntimeError("Chroma's server did not start")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
 class PostgresServer:
     """PostgreSQL 16 with pgvector 0.6.2, as the package pgserver brings it, on a socket in a folder of its own.
 

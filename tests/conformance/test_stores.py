@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from emulators.weaviate_emulator import WeaviateEmulator
 from enginebay import Bay
 from enginebay.stores import Store
 from enginebay.testing.pytest_stores import StoreConformance
-from real_servers import PostgresServer
+from real_servers import ChromaServer, PostgresServer
 
 
 class EmbeddedConformance(StoreConformance):
@@ -63,3 +64,33 @@ class TestPgvectorByIndex(PgvectorConformance):
 
 class TestChroma(EmbeddedConformance):
     backend = "chroma"
+    records = 2500  # a filter takes Chroma 25 ms on 5,000
+    filters = 100
+
+
+class TestChromaServer(StoreConformance):
+    """Chroma's own server; each opening is a bay of its own."""
+
+    records = 1000
+    filters = 50
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
+        with ChromaServer(tmp_path_factory.mktemp("chroma")) as server, ExitStack() as bays:
+            yield lambda: bays.enter_context(Bay()).store("chroma", url=server.url)
+
+
+class TestWeaviateEmulator(StoreConformance):
+    """The store through Weaviate's official client, on an emulator of the server."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls) -> Iterator[Callable[[], Store]]:
+        with WeaviateEmulator() as server, ExitStack() as bays:
+            options = {"grpc_port": server.grpc_port}
+            yield lambda: bays.enter_context(Bay()).store("weaviate", url=server.url, options=options)
+
+
+class TestLancedb(EmbeddedConformance):
+    backend = "lancedb"

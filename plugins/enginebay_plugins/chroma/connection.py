@@ -42,9 +42,10 @@ class Connection:
         self._place = place
         self.writing = _WRITING.setdefault(place, threading.Lock())
         with self._resources as opening, self._errors():
-            self._client = (
-                _server(request.url, request, options) if request.url else _embedded(Path(place), options, opening)
-            )
+            if request.url:
+                self._client = _server(request.url, request, options, opening)
+            else:
+                self._client = _embedded(Path(place), opening)
             opening.callback(self._client.close)
             self._resources = opening.pop_all()
         self._closed = False
@@ -82,7 +83,7 @@ class Connection:
             raise StoreError(f"chroma at {self._place}: {type(error).__name__}: {error}", value=self._place) from error
 
 
-def _embedded(folder: Path, options: ChromaOptions, opening: ExitStack) -> Any:
+def _embedded(folder: Path, opening: ExitStack) -> Any:
     """The client of a folder, which it locks: two processes on one folder lose records."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_NAME, timeout=0, thread_local=False, is_singleton=True)
@@ -98,7 +99,7 @@ def _embedded(folder: Path, options: ChromaOptions, opening: ExitStack) -> Any:
     return chromadb.PersistentClient(str(folder), settings=_settings())
 
 
-def _server(url: str, request: StoreRequest, options: ChromaOptions) -> Any:
+def _server(url: str, request: StoreRequest, options: ChromaOptions, opening: ExitStack) -> Any:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise ConfigError(f"{url!r} is no address of a Chroma server", value=url, hint="http://127.0.0.1:8000")
@@ -112,7 +113,9 @@ def _server(url: str, request: StoreRequest, options: ChromaOptions) -> Any:
     client = chromadb.HttpClient(
         parts.hostname, port, secure, headers, _settings(), tenant=options.tenant, database=options.database
     )
-    client._server._session.timeout = options.timeout  # there is no public way
+    session = client._server._session  # there is no public way to give it a time limit, and nobody closes it
+    session.timeout = options.timeout
+    opening.callback(session.close)
     return client
 
 
