@@ -298,6 +298,42 @@ class Bay:
             tell=lambda event: self.plugins.notify("request_finished", event=event),
         )
 
+    def embedder(self, name: str | None = None, **changes: Any) -> EmbedderHandle:
+        """Open an embedder, or find it open.
+
+        Args:
+            name: a configured name (`[embedders.NAME]`), or a model reference; None takes `default_embedder`, or the
+                only one configured.
+            changes: fields of `EmbedderConfig` over the configured ones: model, backend, device, context_length,
+                query_prefix, document_prefix, truncate, normalise, pooling, options, …
+
+        Raises:
+            ConfigError: no such name, or a wrong change.
+            ModelNotFoundError: the model is not on this machine (`bay.pull` fetches it).
+            UnsupportedFeatureError: its files do not say how it pools, and neither does the configuration.
+            UnknownBackendError, NoMatchError, OptionError, EngineOpenError: see there.
+        """
+        from enginebay.embedding.handle import EmbedderHandle
+
+        name, config = self.embedder_config(name, **changes)
+        model = _with_pooling(self._local_info(config.model), config.pooling)
+        facts = model.embedding or EmbeddingFacts()
+        opened = self._embedders.open(
+            self.decide(_embedder_requirement(config, model, facts)),
+            self.hardware(),
+            options=config.options,
+            fallback=config.fallback,
+        )
+        return EmbedderHandle(
+            name=name,
+            opened=opened,
+            query_prefix=facts.query_prefix if config.query_prefix is None else config.query_prefix,
+            document_prefix=facts.document_prefix if config.document_prefix is None else config.document_prefix,
+            truncate=config.truncate,
+            normalise=config.normalise or facts.normalise,
+            tell=lambda event: self.plugins.notify("request_finished", event=event),
+        )
+
     def store(self, name: str | None = None, **changes: Any) -> Store:
         """Open a vector store, or find it open.
 
@@ -497,6 +533,24 @@ def _with_pooling(model: ModelInfo, stated: Pooling | None) -> ModelInfo:
             hint=f"if it is one, state its pooling: pooling = one of {', '.join(Pooling)}",
         )
     return model
+
+
+def _embedder_requirement(config: EmbedderConfig, model: ModelInfo, facts: EmbeddingFacts) -> Requirement:
+    """What an embedder must do; of a text it reads as much as the model's authors say, unless told otherwise."""
+    longest = min((limit for limit in (facts.max_length, model.context_length) if limit), default=None)
+    return Requirement(
+        interface=Interface.EMBEDDER,
+        model=model,
+        features=frozenset() if facts.plain else frozenset({Feature.EMBEDDING_MODULES}),
+        context_length=config.context_length or longest,
+        workload=config.workload,
+        streams=config.batch_size or BATCH_SIZE,
+        backend=_unless_auto(config.backend),
+        device=_unless_auto(config.device),
+        memory_limit=config.memory_limit,
+        allow_software_devices=config.allow_software_devices,
+        conversion=config.conversion,
+    )
 
 
 def _version(requirement: str) -> str:
