@@ -1,4 +1,4 @@
-"""CTranslate2: int8 on CPUs and CUDA GPUs, and the way to its format from safetensors."""
+"""CTranslate2: generating and embedding, int8 on CPUs and CUDA GPUs, and the way to its format from safetensors."""
 
 from collections.abc import Iterable
 
@@ -43,6 +43,31 @@ CTRANSLATE2 = BackendSpec(
     options="enginebay_plugins.ctranslate2.options:CTranslate2Options",
 )
 
+CTRANSLATE2_EMBEDDER = BackendSpec(
+    name="ctranslate2",
+    interface=Interface.EMBEDDER,
+    summary="CTranslate2: encoders like BERT in int8 on CPUs and CUDA GPUs",
+    factory="enginebay_plugins.ctranslate2.embedder:open_embedder",
+    check=CTRANSLATE2.check,
+    requires=CTRANSLATE2.requires,
+    install=CTRANSLATE2.install,
+    devices=(
+        DeviceSupport(kind=DeviceKind.CPU, efficiency=0.35, compute_efficiency=0.5, step_overhead=5e-4),
+        DeviceSupport(
+            kind=DeviceKind.CUDA,
+            step_overhead=1e-3,
+            overhead_bytes=512 << 20,
+            min_compute_capability=(5, 0),
+            min_driver="525.60.13",
+        ),
+    ),
+    formats=frozenset({ModelFormat.CTRANSLATE2}),
+    architectures=frozenset({"bert", "distilbert", "roberta", "camembert", "xlm-roberta"}),
+    concurrency=Concurrency.THREAD_SAFE,
+    max_streams=256,
+    options="enginebay_plugins.ctranslate2.options:CTranslate2EmbedderOptions",
+)
+
 SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(
     name="safetensors_to_ctranslate2",
     source=ModelFormat.SAFETENSORS,
@@ -58,8 +83,8 @@ SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The generator."""
-    return [CTRANSLATE2]
+    """The generator and the embedder."""
+    return [CTRANSLATE2, CTRANSLATE2_EMBEDDER]
 
 
 @hookimpl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,15 +13,15 @@ from numpy.typing import NDArray
 from enginebay import (
     CallbackGenerator,
     Chunk,
-    DeviceKind,
     GenerationRequest,
     Generator,
     OpenRequest,
     SamplingParams,
 )
-from enginebay.errors import EngineClosedError, EngineOpenError
+from enginebay.errors import EngineClosedError
 from enginebay.models.token_output import TokenOutput
 from enginebay.models.tokenizer import Tokenizer
+from enginebay_plugins.ctranslate2.loading import load, model_folder
 from enginebay_plugins.ctranslate2.options import CTranslate2Options
 
 
@@ -34,30 +33,8 @@ def open_engine(request: OpenRequest) -> Generator:
         ModelFormatError: the folder has no tokenizer.json.
     """
     options = request.options if isinstance(request.options, CTranslate2Options) else CTranslate2Options()
-    folder = request.model.path
-    if folder is None or not folder.is_dir():
-        raise EngineOpenError(f"there is no model folder at {folder}", value=str(folder), hint="see: enginebay models")
-    tokenizer = Tokenizer(folder)
-    on_cpu = request.device.kind is DeviceKind.CPU
-    index = request.device.id.partition(":")[2]
-    # It tells on stderr when it takes another compute type; `compute_type` can be read from the engine.
-    ctranslate2.set_log_level(logging.ERROR)
-    try:
-        generator = ctranslate2.Generator(
-            str(folder),
-            device="cpu" if on_cpu else "cuda",
-            device_index=int(index) if index.isdigit() else 0,
-            compute_type=options.compute_type,
-            intra_threads=options.threads or max(1, int(request.cpu.usable_cores)),
-            flash_attention=options.flash_attention,
-            tensor_parallel=options.tensor_parallel,
-        )
-    except (RuntimeError, ValueError, OSError) as error:
-        raise EngineOpenError(
-            f"CTranslate2 did not open {folder}: {error}",
-            value=str(folder),
-            hint="convert the model anew (enginebay convert), or choose another compute_type",
-        ) from error
+    tokenizer = Tokenizer(model_folder(request))
+    generator = load(ctranslate2.Generator, request, options)
     return CTranslate2Generator(generator, tokenizer, request.context_length, request.streams, options)
 
 

@@ -20,13 +20,12 @@ ComputeType = Literal[
 ]
 
 
-class CTranslate2Options(BaseModel):
-    """Options.
+class CTranslate2EmbedderOptions(BaseModel):
+    """Options of the embedder.
 
     Attributes:
         compute_type: type to compute in; "default" keeps the model's, or the nearest this device has.
         threads: threads on the CPU; None takes the usable cores, rounded down.
-        no_repeat_ngram_size: no sequence of this many tokens comes twice in an output; 0 is off.
         flash_attention: flash attention 2, on CUDA GPUs that have it.
         tensor_parallel: share the model out over the GPUs of an MPI run.
     """
@@ -35,6 +34,15 @@ class CTranslate2Options(BaseModel):
 
     compute_type: ComputeType = "default"
     threads: int | None = Field(default=None, ge=1)
-    no_repeat_ngram_size: int = Field(default=0, ge=0)
     flash_attention: bool = False
     tensor_parallel: bool = False
+
+
+class CTranslate2Options(CTranslate2EmbedderOptions):
+    """Options of the generator: the embedder's, and one more.
+
+    Attributes:
+        no_repeat_ngram_size: no sequence of this many tokens comes twice in an output; 0 is off.
+    """
+
+    no_repeat_ngram_size: int = Field(default=0, ge=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enginebay import DeviceKind, RuntimeReport
+from enginebay import RuntimeReport
+from enginebay.hardware.torch_devices import torch_kinds
 
 
 def check() -> RuntimeReport:
@@ -10,11 +11,6 @@ def check() -> RuntimeReport:
     import torch
     import transformers
 
-    kinds = {DeviceKind.CPU}
-    if torch.cuda.is_available():
-        kinds.add(DeviceKind.ROCM if torch.version.hip else DeviceKind.CUDA)
-    if torch.backends.mps.is_available():
-        kinds.add(DeviceKind.METAL)
     return RuntimeReport(
-        version=transformers.__version__, device_kinds=frozenset(kinds), details=f"torch {torch.__version__}"
+        version=transformers.__version__, device_kinds=torch_kinds(), details=f"torch {torch.__version__}"
     )

@@ -13,7 +13,7 @@ from enginebay import ConversionRequest
 from enginebay.errors import ConversionError, ModelFormatError
 from enginebay.models.gguf import read_gguf
 from enginebay.models.pretokenizers import pretokenizer
-from enginebay_plugins.transformers.quietly import quietly
+from enginebay.models.quietly import quietly
 
 DTYPES = ("bfloat16", "float16", "float32")
 

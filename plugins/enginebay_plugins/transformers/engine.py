@@ -23,14 +23,13 @@ from enginebay import (
     Vocabulary,
 )
 from enginebay.errors import EngineClosedError, EngineOpenError
+from enginebay.hardware.torch_devices import torch_device
+from enginebay.models.quietly import quietly
 from enginebay.models.token_output import TokenOutput
 from enginebay.models.tokenizer import Tokenizer
 from enginebay.sampling.masks import ConstraintMask, guidance_tokenizer
 from enginebay_plugins.transformers.drawing import Drawing
 from enginebay_plugins.transformers.options import TransformersOptions
-from enginebay_plugins.transformers.quietly import quietly
-
-_DEVICES = {DeviceKind.CPU: "cpu", DeviceKind.CUDA: "cuda", DeviceKind.ROCM: "cuda", DeviceKind.METAL: "mps"}
 
 
 def open_engine(request: OpenRequest) -> Generator:
@@ -61,8 +60,7 @@ def open_engine(request: OpenRequest) -> Generator:
 
 
 def _load(folder: Any, request: OpenRequest, options: TransformersOptions) -> Any:
-    index = request.device.id.partition(":")[2]
-    device = _DEVICES[request.device.kind] + (f":{index}" if index.isdigit() else "")
+    device = torch_device(request.device)
     more: dict[str, Any] = {}
     if options.quantization is not None:
         more = {"quantization_config": _bitsandbytes(options.quantization), "device_map": {"": device}}

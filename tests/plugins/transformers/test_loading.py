@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from enginebay import Bay, Constraint, SamplingParams
 from enginebay.errors import EngineOpenError
+from enginebay.models.quietly import quietly
 from enginebay.models.tokenizer import Tokenizer
 from enginebay.sampling.masks import ConstraintMask, guidance_tokenizer
 from enginebay_plugins.transformers.drawing import Drawing
-from enginebay_plugins.transformers.quietly import quietly
 
 pytestmark = pytest.mark.model
 PROMPT = "The capital of France is"

@@ -1,4 +1,4 @@
-"""transformers without progress bars and advice on stderr."""
+"""transformers without progress bars and advice on stderr, for backends and converters on it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformers.utils import logging
-
 
 @contextmanager
 def quietly() -> Iterator[None]:
     """Only errors are logged meanwhile, and no bars shown; what the application has set comes back."""
+    from transformers.utils import logging
+
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
