@@ -1,0 +1,467 @@
+"""The Weaviate store: collections are multi-tenant classes, namespaces their tenants."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from weaviate.classes.config import Configure, ConsistencyLevel, VectorDistances
+from weaviate.classes.query import Filter as ServerFilter
+from weaviate.classes.query import MetadataQuery
+
+from enginebay.errors import CollectionNotFoundError, StoreError
+from enginebay.interfaces.filters import OPERATORS, Filter, matches
+from enginebay.interfaces.vector_store import CollectionInfo, Consistency, Hit, Metric, Record, VectorStore
+from enginebay.opening import StoreRequest
+from enginebay_plugins.weaviate.connection import Connection, NotFoundError, answered
+from enginebay_plugins.weaviate.filters import WITHOUT_NOT, as_server_filter
+from enginebay_plugins.weaviate.names import class_name, collection_name, tenant_name
+from enginebay_plugins.weaviate.objects import (
+    NAMESPACE,
+    RETURNED,
+    TEXT,
+    VECTOR,
+    as_hit,
+    as_object,
+    as_record,
+    field_properties,
+    field_property,
+    object_id,
+    own_properties,
+)
+from enginebay_plugins.weaviate.options import WeaviateOptions
+
+if TYPE_CHECKING:
+    from enginebay.interfaces.vector_store import Vector
+
+_DISTANCES = {
+    Metric.COSINE: VectorDistances.COSINE,
+    Metric.DOT: VectorDistances.DOT,
+    Metric.EUCLIDEAN: VectorDistances.L2_SQUARED,
+}
+_SCORES: dict[Metric, Callable[[float], float]] = {
+    Metric.COSINE: lambda distance: 1 - distance,
+    Metric.DOT: lambda distance: -distance,
+    Metric.EUCLIDEAN: lambda distance: -math.sqrt(max(distance, 0.0)),
+}
+_FIRST_WITH_NOT = (1, 33)
+_MESSAGE_BYTES = 8 << 20
+"""Size of one gRPC message, about; servers take at least 10 MB."""
+
+_PAGE = 1000
+_THREADS = 8
+
+T = TypeVar("T")
+
+
+def open_store(request: StoreRequest) -> WeaviateStore:
+    """Open the store on a server."""
+    options = request.options
+    assert isinstance(options, WeaviateOptions)
+    return WeaviateStore(Connection(request.url, request.api_key, options), options)
+
+
+class WeaviateStore(VectorStore):
+    """Records as objects of a Weaviate server."""
+
+    max_batch = 1000
+    approximate = True
+    hybrid = True
+
+    def __init__(self, connection: Connection, options: WeaviateOptions) -> None:
+        self._connection = connection
+        self._options = options
+        self._properties: dict[str, frozenset[str]] = {}
+        self._lock = threading.Lock()
+        self.operators = OPERATORS if connection.version >= _FIRST_WITH_NOT else WITHOUT_NOT
+        self.consistency = Consistency.EVENTUAL if options.eventual else Consistency.IMMEDIATE
+
+    def create(self, info: CollectionInfo) -> None:
+        if self.find(info.name) is not None:
+            return
+        replicas = self._options.replicas
+        facts = {
+            "dimension": info.dimension,
+            "metric": info.metric.value,
+            "embedder_fingerprint": info.embedder_fingerprint,
+        }
+        try:
+            self._connection.ask(
+                lambda: self._client.collections.create(
+                    self._class(info.name),
+                    description=json.dumps({"enginebay": facts}),
+                    properties=own_properties(self._options.text_tokenization),
+                    vector_config=Configure.Vectors.self_provided(
+                        name=VECTOR,
+                        vector_index_config=Configure.VectorIndex.hnsw(distance_metric=_DISTANCES[info.metric]),
+                    ),
+                    multi_tenancy_config=Configure.multi_tenancy(
+                        enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
+                    ),
+                    replication_config=Configure.replication(factor=replicas) if replicas > 1 else None,
+                )
+            )
+        except StoreError:
+            if self.find(info.name) is None:  # unless another has made it meanwhile
+                raise
+
+    def find(self, name: str) -> CollectionInfo | None:
+        try:
+            found = self._schema(name)
+        except NotFoundError:
+            return None
+        info = _facts(name, found.description)
+        if info is None:
+            raise StoreError(
+                f"the class {found.name!r} at {self._connection.url} was not made by enginebay",
+                value=found.name,
+                hint="set the option prefix",
+            )
+        return info
+
+    def collections(self) -> list[CollectionInfo]:
+        classes = self._connection.ask(lambda: self._client.collections.list_all(simple=True))
+        named = ((collection_name(self._options.prefix, name), one.description) for name, one in classes.items())
+        found = [_facts(name, description) for name, description in named if name is not None]
+        return sorted((info for info in found if info is not None), key=lambda info: info.name)
+
+    def drop(self, name: str) -> None:
+        if self.find(name) is None:
+            return
+        try:
+            self._connection.ask(lambda: self._client.collections.delete(self._class(name)))
+        except StoreError:
+            if self.find(name) is not None:
+                raise
+
+    def namespaces(self, collection: CollectionInfo) -> list[str]:
+        tenants = self._told(collection, lambda: self._use(collection.name).tenants.get())
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = pool.map(lambda tenant: self._namespace_of(collection, tenant), tenants)
+            return sorted(name for name in found if name is not None)
+
+    def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
+        objects = [as_object(record, namespace) for record in records]
+        self._add_properties(collection, field_properties(objects))
+        tenant = self._tenant(collection, namespace)
+        for part in _parts(records, objects):
+            self._told(collection, lambda part=part: _insert(tenant, part))  # type: ignore[misc]
+
+    def query(
+        self,
+        collection: CollectionInfo,
+        vector: Vector,
+        limit: int,
+        where: Filter | None,
+        namespace: str,
+        with_vectors: bool,
+    ) -> list[Hit]:
+        filters = self._filters(collection, where)
+        found: list[Any] = self._of_tenant(
+            collection,
+            namespace,
+            lambda tenant: (
+                tenant.query.near_vector(
+                    near_vector=vector.tolist(),
+                    target_vector=VECTOR,
+                    limit=limit,
+                    filters=filters,
+                    include_vector=with_vectors,
+                    return_metadata=MetadataQuery(distance=True),
+                    return_properties=RETURNED,
+                ).objects
+            ),
+            [],
+        )
+        score = _SCORES[collection.metric]
+        return [as_hit(one, score(one.metadata.distance), one.metadata.distance, with_vectors) for one in found]
+
+    def hybrid_query(
+        self,
+        collection: CollectionInfo,
+        text: str,
+        vector: Vector,
+        limit: int,
+        alpha: float,
+        where: Filter | None,
+        namespace: str,
+    ) -> list[Hit]:
+        filters = self._filters(collection, where)
+        found: list[Any] = self._of_tenant(
+            collection,
+            namespace,
+            lambda tenant: (
+                tenant.query.hybrid(
+                    query=text,
+                    vector=vector.tolist(),
+                    target_vector=VECTOR,
+                    alpha=alpha,
+                    query_properties=[TEXT],
+                    limit=limit,
+                    filters=filters,
+                    return_metadata=MetadataQuery(score=True),
+                    return_properties=RETURNED,
+                ).objects
+            ),
+            [],
+        )
+        return [as_hit(one, one.metadata.score, one.metadata.score, False) for one in found]
+
+    def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
+        page = _page(collection)
+        return [
+            as_record(one)
+            for start in range(0, len(ids), page)
+            for one in self._fetched(collection, ids[start : start + page], namespace)
+        ]
+
+    def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
+        for start in range(0, len(ids), _PAGE):
+            self._delete_some(collection, namespace, _with_ids(ids[start : start + _PAGE]))
+
+    def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
+        if where is None:
+            self._of_tenant(
+                collection,
+                namespace,
+                lambda _: self._use(collection.name).tenants.remove([tenant_name(namespace)]),
+                None,
+            )
+            return
+        filters = self._filters(collection, where)
+        # A server deletes a limited number in one call, 10,000 by default.
+        while self._delete_some(collection, namespace, filters):
+            pass
+
+    def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
+        filters = self._filters(collection, where)
+        return self._of_tenant(
+            collection,
+            namespace,
+            lambda tenant: int(tenant.aggregate.over_all(total_count=True, filters=filters).total_count),
+            0,
+        )
+
+    def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
+        last = None
+        while True:
+            found: list[Any] = self._of_tenant(
+                collection,
+                namespace,
+                lambda tenant, last=last: (
+                    tenant.query.fetch_objects(  # type: ignore[misc]
+                        limit=_page(collection), after=last, include_vector=True, return_properties=RETURNED
+                    ).objects
+                ),
+                [],
+            )
+            if not found:
+                return
+            last = found[-1].uuid
+            # The server takes no filter together with a place to go on from.
+            records = (as_record(one) for one in found)
+            yield from (record for record in records if where is None or matches(where, record.metadata))
+
+    def wait_until_visible(
+        self, collection: CollectionInfo, ids: Sequence[str], namespace: str, timeout: float
+    ) -> None:
+        if self.consistency is Consistency.IMMEDIATE:
+            return
+        until = time.monotonic() + timeout
+        for start in range(0, len(ids), _PAGE):
+            part = ids[start : start + _PAGE]
+            while not self._visible(collection, part, namespace):
+                if time.monotonic() >= until:
+                    raise StoreError(
+                        f"after {timeout} s not all of {len(ids)} records are seen by queries", value=collection.name
+                    )
+                time.sleep(0.1)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @property
+    def _client(self) -> Any:
+        return self._connection.client
+
+    def _class(self, collection: str) -> str:
+        return class_name(self._options.prefix, collection)
+
+    def _use(self, collection: str) -> Any:
+        used = self._client.collections.use(self._class(collection), skip_argument_validation=True)
+        level = self._options.consistency_level
+        return used if level is None else used.with_consistency_level(ConsistencyLevel[level.upper()])
+
+    def _tenant(self, collection: CollectionInfo, namespace: str) -> Any:
+        return self._use(collection.name).with_tenant(tenant_name(namespace))
+
+    def _told(self, collection: CollectionInfo, call: Callable[[], T]) -> T:
+        """What a call gives; an error that comes of a missing collection is told as such."""
+        try:
+            return self._connection.ask(call)
+        except StoreError as error:
+            if answered(error) and self.find(collection.name) is None:
+                raise _gone(collection) from error
+            raise
+
+    def _of_tenant(self, collection: CollectionInfo, namespace: str, call: Callable[[Any], T], nothing: T) -> T:
+        """What a call to a tenant gives; `nothing` where that is not there: it holds no record, then."""
+        tenants = self._use(collection.name).tenants
+        try:
+            return self._told(collection, lambda: call(self._tenant(collection, namespace)))
+        except StoreError as error:
+            if answered(error) and not self._connection.ask(lambda: tenants.exists(tenant_name(namespace))):
+                return nothing
+            raise
+
+    def _schema(self, name: str) -> Any:
+        return self._connection.ask(lambda: self._use(name).config.get(simple=True))
+
+    def _property_names(self, collection: CollectionInfo) -> frozenset[str]:
+        """As the server has them now."""
+        try:
+            names = frozenset(one.name for one in self._schema(collection.name).properties)
+        except NotFoundError as error:
+            raise _gone(collection) from error
+        self._properties[collection.name] = names
+        return names
+
+    def _filters(self, collection: CollectionInfo, where: Filter | None) -> Any:
+        """The filter as the client takes it.
+
+        Properties are never removed: one that was there is there, but for a collection that was dropped and made
+        again. Of one that is not known, the server is asked once.
+        """
+        if where is None:
+            return None
+        fresh: list[frozenset[str]] = []
+
+        def known(name: str) -> bool:
+            if name in self._properties.get(collection.name, ()):
+                return True
+            if not fresh:
+                fresh.append(self._property_names(collection))
+            return name in fresh[0]
+
+        return as_server_filter(where, known)
+
+    def _add_properties(self, collection: CollectionInfo, names: set[str]) -> None:
+        """Each time the server is asked: to a class that was dropped, it would write by a schema of its own."""
+        with self._lock:
+            for name in sorted(names - self._property_names(collection)):
+                prop = field_property(name)
+                try:
+                    self._connection.ask(lambda prop=prop: self._use(collection.name).config.add_property(prop))  # type: ignore[misc]
+                except StoreError:
+                    if name not in self._property_names(collection):  # unless another has added it meanwhile
+                        raise
+
+    def _fetched(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Any]:
+        return self._of_tenant(
+            collection,
+            namespace,
+            lambda tenant: (
+                tenant.query.fetch_objects(
+                    filters=_with_ids(ids), limit=len(ids), include_vector=True, return_properties=RETURNED
+                ).objects
+            ),
+            [],
+        )
+
+    def _delete_some(self, collection: CollectionInfo, namespace: str, filters: Any) -> int:
+        """Delete what matches, or as much of it as the server deletes at once: how many."""
+        deleted = self._of_tenant(collection, namespace, lambda tenant: tenant.data.delete_many(where=filters), None)
+        if deleted is None:
+            return 0
+        if deleted.failed:
+            raise StoreError(
+                f"Weaviate deleted {deleted.successful} records, and failed to delete {deleted.failed}",
+                value=collection.name,
+            )
+        return int(deleted.successful)
+
+    def _namespace_of(self, collection: CollectionInfo, tenant: str) -> str | None:
+        """The namespace of a tenant, as its records tell; None without any."""
+        try:
+            used = self._use(collection.name).with_tenant(tenant)
+            found = self._connection.ask(lambda: used.query.fetch_objects(limit=1, return_properties=[NAMESPACE]))
+        except StoreError:
+            if self._connection.ask(lambda: self._use(collection.name).tenants.exists(tenant)):
+                raise
+            return None
+        return found.objects[0].properties[NAMESPACE] if found.objects else None
+
+    def _visible(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> bool:
+        """Whether a search by vector finds all of these."""
+        records = self._fetched(collection, ids[:1], namespace)
+        if not records:
+            return False
+        found: list[Any] = self._of_tenant(
+            collection,
+            namespace,
+            lambda tenant: (
+                tenant.query.near_vector(
+                    near_vector=records[0].vector[VECTOR],
+                    target_vector=VECTOR,
+                    limit=len(ids),
+                    filters=_with_ids(ids),
+                    return_properties=[],
+                ).objects
+            ),
+            [],
+        )
+        return len(found) == len(ids)
+
+
+def _facts(name: str, description: str | None) -> CollectionInfo | None:
+    """What a class's description tells of its collection; None when enginebay did not write it."""
+    try:
+        facts = json.loads(description or "")["enginebay"]
+        return CollectionInfo(name, facts["dimension"], Metric(facts["metric"]), facts["embedder_fingerprint"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _gone(collection: CollectionInfo) -> CollectionNotFoundError:
+    return CollectionNotFoundError(f"the weaviate store has no collection {collection.name!r}", value=collection.name)
+
+
+def _with_ids(ids: Sequence[str]) -> Any:
+    return ServerFilter.by_id().contains_any([object_id(one) for one in ids])
+
+
+def _page(collection: CollectionInfo) -> int:
+    """Records of one answer, so that it is no larger than a message."""
+    return max(1, min(_PAGE, _MESSAGE_BYTES // (8 * collection.dimension)))
+
+
+def _parts(records: Sequence[Record], objects: Sequence[Any]) -> Iterator[list[Any]]:
+    """The objects in messages of about `_MESSAGE_BYTES`."""
+    part: list[Any] = []
+    size = 0
+    for record, one in zip(records, objects, strict=True):
+        # Metadata is sent twice, as JSON and as properties.
+        needed = record.vector.nbytes + 4 * len(record.text or "") + 4 * len(one.properties["metadata"]) + 500
+        if part and size + needed > _MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += needed
+    if part:
+        yield part
+
+
+def _insert(tenant: Any, objects: list[Any]) -> None:
+    done = tenant.data.insert_many(objects)
+    if done.has_errors:
+        place, first = next(iter(done.errors.items()))
+        raise StoreError(
+            f"Weaviate refused {len(done.errors)} of {len(objects)} records, the first of them "
+            f"{objects[place].properties['record_id']!r}: {first.message}",
+            value=[objects[index].properties["record_id"] for index in done.errors],
+        )
