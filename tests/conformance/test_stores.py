@@ -94,3 +94,4 @@ class TestWeaviateEmulator(StoreConformance):
 
 class TestLancedb(EmbeddedConformance):
     backend = "lancedb"
+    filters = 100

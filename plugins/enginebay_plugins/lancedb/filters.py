@@ -1,0 +1,71 @@
+"""Filters as LanceDB's SQL. Columns have names without quotes in them, and strings are quoted here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from enginebay.interfaces.filters import Combine, Compare, Filter
+from enginebay.stores.typed_fields import lowered
+from enginebay_plugins.lancedb.columns import column
+
+_SIGNS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+def condition(where: Filter | None, namespace: str, columns: Collection[str]) -> str:
+    """The records of a namespace that match.
+
+    Args:
+        columns: that the table has; a field without one is missing in every record.
+    """
+    inside = f"namespace = {quoted(namespace)}"
+    return inside if where is None else f"{inside} AND ({_written(lowered(where), columns)})"
+
+
+def quoted(text: str) -> str:
+    """A string as SQL has it; a backslash stands for itself."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def one_of(name: str, values: Collection[str | float]) -> str:
+    """The column has one of the values."""
+    return f"`{name}` IN ({', '.join(map(_value, values))})"
+
+
+def _written(where: Filter | bool, columns: Collection[str]) -> str:
+    if isinstance(where, bool):
+        return str(where).lower()
+    if isinstance(where, Compare):
+        return _comparison(where, columns)
+    if where.operator == "not":
+        return _negated(where, columns)
+    return f" {where.operator.upper()} ".join(f"({_written(operand, columns)})" for operand in where.operands)
+
+
+def _negated(where: Combine, columns: Collection[str]) -> str:
+    """A lowered filter negates `contains` alone."""
+    (inner,) = where.operands
+    assert isinstance(inner, Compare)
+    name = column(inner.field)
+    return f"(`{name}` IS NULL OR NOT {_comparison(inner, columns)})" if name in columns else "true"
+
+
+def _comparison(where: Compare, columns: Collection[str]) -> str:
+    name, operator, value = column(where.field), where.operator, where.value
+    if name not in columns:
+        return str(operator in ("ne", "nin")).lower()
+    match operator:
+        case "contains":
+            return f"array_has(`{name}`, {_value(value)})"
+        case "in":
+            return one_of(name, value)
+        case "nin":
+            return f"(`{name}` IS NULL OR NOT {one_of(name, value)})"
+        case "ne":
+            return f"(`{name}` IS NULL OR `{name}` <> {_value(value)})"
+    return f"`{name}` {_SIGNS[operator]} {_value(value)}"
+
+
+def _value(value: str | float) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    return str(value).lower() if isinstance(value, bool) else repr(float(value))

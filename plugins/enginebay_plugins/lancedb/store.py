@@ -1,0 +1,315 @@
+"""The lancedb store: a table for each collection.
+
+LanceDB writes optimistically: each write makes a new version of the table, and one that another process was faster
+than is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.index import BTree, HnswSq
+
+from enginebay.errors import CollectionNotFoundError, ConfigError, EngineClosedError, StoreError
+from enginebay.interfaces.filters import Filter
+from enginebay.interfaces.vector_store import CollectionInfo, Hit, Metric, Record, VectorStore
+from enginebay.opening import StoreRequest
+from enginebay_plugins.lancedb.columns import fields_of, info_of, key_of, lacking, schema_of, table_of
+from enginebay_plugins.lancedb.filters import condition, one_of
+from enginebay_plugins.lancedb.options import LancedbOptions
+
+if TYPE_CHECKING:
+    from enginebay.interfaces.vector_store import Vector
+
+T = TypeVar("T")
+
+_METRICS = {Metric.COSINE: "cosine", Metric.DOT: "dot", Metric.EUCLIDEAN: "l2"}
+_RECORD = ["id", "metadata", "text"]
+_CHUNK = 1000
+_ATTEMPTS = 20
+"""Tries of one write beside other processes that write."""
+
+_OVERTAKEN = ("conflict", "concurrent", "already exist", "retry")
+_REFINED = 4
+"""For each hit, that many candidates of an index are compared by their whole vectors."""
+
+
+def open_store(request: StoreRequest) -> LancedbStore:
+    """Open the store in a folder, which is made if need be, or in object storage."""
+    options = request.options
+    assert isinstance(options, LancedbOptions)
+    if request.url is not None and request.url.startswith("db://"):
+        raise ConfigError(
+            "LanceDB Cloud is not supported", value="db://", hint="name a folder, or object storage: s3://bucket/folder"
+        )
+    return LancedbStore(request.url or str(request.path), options)
+
+
+class LancedbStore(VectorStore):
+    """Search by LanceDB."""
+
+    max_batch = 10_000
+
+    def __init__(self, place: str, options: LancedbOptions) -> None:
+        self.approximate = options.index == "hnsw"
+        self._place = place
+        self._options = options
+        # Of one process, one thread writes at a time: they would only be in one another's way.
+        self._writing = threading.Lock()
+        with self._translated():
+            self._database: Any = lancedb.connect(
+                place,
+                read_consistency_interval=timedelta(0),
+                storage_options={name: one.get_secret_value() for name, one in options.storage_options.items()} or None,
+            )
+            self._names()
+
+    def create(self, info: CollectionInfo) -> None:
+        with self._translated():
+            if info.name in self._names():
+                self._refuse_others(info.name)
+                return
+            try:
+                self._database.create_table(info.name, schema=schema_of(info))
+            except ValueError:
+                if info.name not in self._names():  # another process was faster
+                    raise
+
+    def find(self, name: str) -> CollectionInfo | None:
+        with self._translated():
+            table = self._table(name)
+            return None if table is None else info_of(name, table.schema)
+
+    def collections(self) -> list[CollectionInfo]:
+        with self._translated():
+            names = self._names()
+        found = (self.find(name) for name in sorted(names))
+        return [info for info in found if info is not None]
+
+    def drop(self, name: str) -> None:
+        with self._translated(), self._writing:
+            if name in self._names() and self.find(name) is not None:
+                self._database.drop_table(name)
+
+    def namespaces(self, collection: CollectionInfo) -> list[str]:
+        with self._translated():
+            found = self._open(collection).search().select(["namespace"]).to_arrow()
+            return sorted(found["namespace"].unique().to_pylist())
+
+    def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
+        fields = fields_of(records)
+
+        def write(table: Any) -> int:
+            new = lacking(table.schema, fields)
+            if new:
+                table.add_columns(new)
+                table = self._open(collection)
+            rows = table_of(table.schema, records, fields, namespace)
+            merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
+            version = int(merge.execute(rows).version)
+            if self._open(collection).schema.names != rows.schema.names:
+                raise _OvertakenError  # columns that another process added meanwhile are not yet replaced
+            return version
+
+        self._write(collection, write)
+
+    def query(
+        self,
+        collection: CollectionInfo,
+        vector: Vector,
+        limit: int,
+        where: Filter | None,
+        namespace: str,
+        with_vectors: bool,
+    ) -> list[Hit]:
+        with self._translated():
+            table = self._open(collection)
+            search = (
+                table.search(vector, vector_column_name="vector")
+                .distance_type(_METRICS[collection.metric])
+                .where(condition(where, namespace, table.schema.names), prefilter=True)
+                .select([*_RECORD, "_distance", *(["vector"] if with_vectors else [])])
+                .limit(limit)
+            )
+            if self.approximate:
+                found = search.ef(max(limit, self._options.hnsw_ef_search)).refine_factor(_REFINED).to_arrow()
+                if len(found) < limit:  # the index gave up, or there are no more
+                    found = search.bypass_vector_index().to_arrow()
+            else:
+                found = search.bypass_vector_index().to_arrow()
+        return [
+            _hit(collection.metric, record, distance, with_vectors)
+            for record, distance in zip(_records(found), found["_distance"].to_pylist(), strict=True)
+        ]
+
+    def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
+        with self._translated():
+            table = self._open(collection)
+            return [
+                record
+                for start in range(0, len(ids), _CHUNK)
+                for record in _records(
+                    table.search()
+                    .where(one_of("key", [key_of(one, namespace) for one in ids[start : start + _CHUNK]]))
+                    .select([*_RECORD, "vector"])
+                    .limit(_CHUNK)
+                    .to_arrow()
+                )
+            ]
+
+    def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
+        for start in range(0, len(ids), _CHUNK):
+            keys = [key_of(one, namespace) for one in ids[start : start + _CHUNK]]
+            self._write(collection, lambda table, keys=keys: int(table.delete(one_of("key", keys)).version))  # type: ignore[misc]
+
+    def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
+        self._write(
+            collection,
+            lambda table: int(table.delete(condition(where, namespace, table.schema.names)).version),
+        )
+
+    def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
+        with self._translated():
+            table = self._open(collection)
+            return int(table.count_rows(condition(where, namespace, table.schema.names)))
+
+    def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
+        with self._translated():
+            table = self._open(collection)
+            matching = condition(where, namespace, table.schema.names)
+            batches = iter(table.search().where(matching).select([*_RECORD, "vector"]).to_batches(_CHUNK))
+        while True:
+            with self._translated():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield from _records(pa.Table.from_batches([batch]))
+
+    def close(self) -> None:
+        self._database = None
+
+    def _names(self) -> list[str]:
+        names: list[str] = []
+        page = self._opened().list_tables(limit=_CHUNK)
+        while page.page_token:
+            names += page.tables
+            page = self._opened().list_tables(page_token=page.page_token, limit=_CHUNK)
+        return [*names, *page.tables]
+
+    def _opened(self) -> Any:
+        database = self._database
+        if database is None:
+            raise EngineClosedError("the lancedb store is closed", hint="open it again")
+        return database
+
+    def _table(self, name: str) -> Any | None:
+        try:
+            return self._opened().open_table(name)
+        except ValueError as error:
+            if "was not found" in str(error):
+                return None
+            raise
+
+    def _open(self, collection: CollectionInfo) -> Any:
+        """The newest version of a collection's table."""
+        table = self._table(collection.name)
+        found = None if table is None else info_of(collection.name, table.schema)
+        if found is None or (found.dimension, found.metric) != (collection.dimension, collection.metric):
+            raise CollectionNotFoundError(
+                f"collection {collection.name!r} is not there any more, or was made anew",
+                value=collection.name,
+                hint="open it again",
+            )
+        return table
+
+    def _refuse_others(self, name: str) -> None:
+        if self.find(name) is None:
+            raise StoreError(
+                f"the table {name!r} in {self._place} is of another program, or of another version of enginebay",
+                value=name,
+                hint="take another name, or another folder",
+            )
+
+    def _write(self, collection: CollectionInfo, work: Callable[[Any], int]) -> None:
+        """Do work that writes and gives the version it made, until no other process was faster."""
+        with self._translated(), self._writing:
+            version = self._made(collection, work)
+            if self._options.tidy_every and version % self._options.tidy_every == 0:
+                self._tidy(collection)
+
+    def _made(self, collection: CollectionInfo, work: Callable[[Any], int]) -> int:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return work(self._open(collection))
+            except (OSError, RuntimeError, ValueError) as error:
+                if attempt == _ATTEMPTS or not _overtaken(error):
+                    raise
+                time.sleep(random.uniform(0, 0.05 * attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _tidy(self, collection: CollectionInfo) -> None:
+        """Keep a table fast. What another process is in the way of, the next one does."""
+        with suppress(OSError, RuntimeError, ValueError):
+            table = self._open(collection)
+            there = {name for index in table.list_indices() for name in index.columns}
+            if "key" not in there:
+                table.create_index("key", config=BTree())
+            if self.approximate and "vector" not in there and table.count_rows() >= self._options.index_from:
+                table.create_index("vector", config=HnswSq(distance_type=_METRICS[collection.metric]))
+            table.optimize(cleanup_older_than=timedelta(seconds=self._options.keep_versions))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+            raise StoreError(
+                f"LanceDB in {self._place}: {_told(error)}",
+                value=self._place,
+                hint="other processes write all the time: write fewer, larger batches" if _overtaken(error) else None,
+            ) from error
+
+
+class _OvertakenError(RuntimeError):
+    """Another process changed the table meanwhile: the work is done again."""
+
+
+def _overtaken(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, _OvertakenError) or any(word in text for word in _OVERTAKEN)
+
+
+def _told(error: Exception) -> str:
+    """The first line without the place in LanceDB's source that it ends with."""
+    return str(error).strip().partition("\n")[0].partition(", /")[0] or type(error).__name__
+
+
+def _records(found: pa.Table) -> list[Record]:
+    vectors: Any = [None] * len(found)
+    if "vector" in found.column_names:
+        column = found["vector"].combine_chunks()
+        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    rows = zip(*(found[name].to_pylist() for name in _RECORD), vectors, strict=True)
+    return [Record(identity, vector, json.loads(metadata), text) for identity, metadata, text, vector in rows]
+
+
+def _hit(metric: Metric, record: Record, distance: float, with_vectors: bool) -> Hit:
+    score = -float(np.sqrt(max(distance, 0))) if metric is Metric.EUCLIDEAN else 1 - distance
+    return Hit(
+        id=record.id,
+        score=score,
+        distance=distance,
+        metadata=record.metadata,
+        text=record.text,
+        vector=record.vector if with_vectors else None,
+    )
