@@ -162,11 +162,9 @@ def _status(error: BaseException) -> int | None:
 def _grpc_code(error: BaseException) -> Any:
     """Status of a failed gRPC call, which the client keeps only as the context of its own errors."""
     seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, grpc.RpcError):
-            return seen.code()
+    while isinstance(seen, WeaviateBaseError):
         seen = seen.__cause__ or seen.__context__
-    return None
+    return seen.code() if isinstance(seen, grpc.RpcError) else None
 
 
 def _unreachable(error: Exception) -> bool:

@@ -19,7 +19,7 @@ class WeaviateOptions(FrozenModel):
         grpc_host: None means the host of `url`.
         grpc_secure: TLS for gRPC; None means as `url` says.
         timeout: seconds that one query or one message of records may take.
-        open_timeout: seconds that the server may take to answer when the store is opened.
+        open_timeout: seconds that the gRPC interface may take to answer when the store is opened.
         retries: how often a call is tried again when the server cannot be reached or is overloaded.
         prefix: of the names of enginebay's collections on the server; others are not touched.
         text_tokenization: how records' texts are cut into words for hybrid search; see Weaviate's documentation.

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from weaviate.classes.config import Configure, ConsistencyLevel, VectorDistances
+from weaviate.classes.config import ConsistencyLevel
 from weaviate.classes.query import Filter as ServerFilter
 from weaviate.classes.query import MetadataQuery
 
-from enginebay.errors import CollectionNotFoundError, StoreError
+from enginebay.errors import StoreError
 from enginebay.interfaces.filters import OPERATORS, Filter, matches
 from enginebay.interfaces.vector_store import CollectionInfo, Consistency, Hit, Metric, Record, VectorStore
 from enginebay.opening import StoreRequest
-from enginebay_plugins.weaviate.connection import Connection, NotFoundError, answered
+from enginebay_plugins.weaviate.connection import Connection, answered
 from enginebay_plugins.weaviate.filters import WITHOUT_NOT, as_server_filter
-from enginebay_plugins.weaviate.names import class_name, collection_name, tenant_name
+from enginebay_plugins.weaviate.names import tenant_name
 from enginebay_plugins.weaviate.objects import (
     NAMESPACE,
     RETURNED,
@@ -30,20 +28,14 @@ from enginebay_plugins.weaviate.objects import (
     as_object,
     as_record,
     field_properties,
-    field_property,
     object_id,
-    own_properties,
 )
 from enginebay_plugins.weaviate.options import WeaviateOptions
+from enginebay_plugins.weaviate.schema import Schema, gone
 
 if TYPE_CHECKING:
     from enginebay.interfaces.vector_store import Vector
 
-_DISTANCES = {
-    Metric.COSINE: VectorDistances.COSINE,
-    Metric.DOT: VectorDistances.DOT,
-    Metric.EUCLIDEAN: VectorDistances.L2_SQUARED,
-}
 _SCORES: dict[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1 - distance,
     Metric.DOT: lambda distance: -distance,
@@ -51,9 +43,14 @@ _SCORES: dict[Metric, Callable[[float], float]] = {
 }
 _FIRST_WITH_NOT = (1, 33)
 _MESSAGE_BYTES = 8 << 20
-"""Size of one gRPC message, about; servers take at least 10 MB."""
+"""Size of a message of records, about; servers take 10 MB at least."""
 
-_PAGE = 1000
+_PAGE = 250
+"""Records of one answer: with texts of 400 KB each they still fit into a message, of 100 MB at most."""
+
+_IDS = 1000
+"""Ids of one deletion."""
+
 _THREADS = 8
 
 T = TypeVar("T")
@@ -76,68 +73,21 @@ class WeaviateStore(VectorStore):
     def __init__(self, connection: Connection, options: WeaviateOptions) -> None:
         self._connection = connection
         self._options = options
-        self._properties: dict[str, frozenset[str]] = {}
-        self._lock = threading.Lock()
+        self._schema = Schema(connection, options)
         self.operators = OPERATORS if connection.version >= _FIRST_WITH_NOT else WITHOUT_NOT
         self.consistency = Consistency.EVENTUAL if options.eventual else Consistency.IMMEDIATE
 
     def create(self, info: CollectionInfo) -> None:
-        if self.find(info.name) is not None:
-            return
-        replicas = self._options.replicas
-        facts = {
-            "dimension": info.dimension,
-            "metric": info.metric.value,
-            "embedder_fingerprint": info.embedder_fingerprint,
-        }
-        try:
-            self._connection.ask(
-                lambda: self._client.collections.create(
-                    self._class(info.name),
-                    description=json.dumps({"enginebay": facts}),
-                    properties=own_properties(self._options.text_tokenization),
-                    vector_config=Configure.Vectors.self_provided(
-                        name=VECTOR,
-                        vector_index_config=Configure.VectorIndex.hnsw(distance_metric=_DISTANCES[info.metric]),
-                    ),
-                    multi_tenancy_config=Configure.multi_tenancy(
-                        enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
-                    ),
-                    replication_config=Configure.replication(factor=replicas) if replicas > 1 else None,
-                )
-            )
-        except StoreError:
-            if self.find(info.name) is None:  # unless another has made it meanwhile
-                raise
+        self._schema.create(info)
 
     def find(self, name: str) -> CollectionInfo | None:
-        try:
-            found = self._schema(name)
-        except NotFoundError:
-            return None
-        info = _facts(name, found.description)
-        if info is None:
-            raise StoreError(
-                f"the class {found.name!r} at {self._connection.url} was not made by enginebay",
-                value=found.name,
-                hint="set the option prefix",
-            )
-        return info
+        return self._schema.find(name)
 
     def collections(self) -> list[CollectionInfo]:
-        classes = self._connection.ask(lambda: self._client.collections.list_all(simple=True))
-        named = ((collection_name(self._options.prefix, name), one.description) for name, one in classes.items())
-        found = [_facts(name, description) for name, description in named if name is not None]
-        return sorted((info for info in found if info is not None), key=lambda info: info.name)
+        return self._schema.collections()
 
     def drop(self, name: str) -> None:
-        if self.find(name) is None:
-            return
-        try:
-            self._connection.ask(lambda: self._client.collections.delete(self._class(name)))
-        except StoreError:
-            if self.find(name) is not None:
-                raise
+        self._schema.drop(name)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         tenants = self._told(collection, lambda: self._use(collection.name).tenants.get())
@@ -147,7 +97,7 @@ class WeaviateStore(VectorStore):
 
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
         objects = [as_object(record, namespace) for record in records]
-        self._add_properties(collection, field_properties(objects))
+        self._schema.add_properties(collection, field_properties(objects))
         tenant = self._tenant(collection, namespace)
         for part in _parts(records, objects):
             self._told(collection, lambda part=part: _insert(tenant, part))  # type: ignore[misc]
@@ -221,8 +171,8 @@ class WeaviateStore(VectorStore):
         ]
 
     def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
-        for start in range(0, len(ids), _PAGE):
-            self._delete_some(collection, namespace, _with_ids(ids[start : start + _PAGE]))
+        for start in range(0, len(ids), _IDS):
+            self._delete_some(collection, namespace, _with_ids(ids[start : start + _IDS]))
 
     def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
         if where is None:
@@ -249,19 +199,7 @@ class WeaviateStore(VectorStore):
 
     def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
         last = None
-        while True:
-            found: list[Any] = self._of_tenant(
-                collection,
-                namespace,
-                lambda tenant, last=last: (
-                    tenant.query.fetch_objects(  # type: ignore[misc]
-                        limit=_page(collection), after=last, include_vector=True, return_properties=RETURNED
-                    ).objects
-                ),
-                [],
-            )
-            if not found:
-                return
+        while found := self._page_after(collection, namespace, last):
             last = found[-1].uuid
             # The server takes no filter together with a place to go on from.
             records = (as_record(one) for one in found)
@@ -273,8 +211,8 @@ class WeaviateStore(VectorStore):
         if self.consistency is Consistency.IMMEDIATE:
             return
         until = time.monotonic() + timeout
-        for start in range(0, len(ids), _PAGE):
-            part = ids[start : start + _PAGE]
+        for start in range(0, len(ids), _IDS):
+            part = ids[start : start + _IDS]
             while not self._visible(collection, part, namespace):
                 if time.monotonic() >= until:
                     raise StoreError(
@@ -285,15 +223,9 @@ class WeaviateStore(VectorStore):
     def close(self) -> None:
         self._connection.close()
 
-    @property
-    def _client(self) -> Any:
-        return self._connection.client
-
-    def _class(self, collection: str) -> str:
-        return class_name(self._options.prefix, collection)
-
     def _use(self, collection: str) -> Any:
-        used = self._client.collections.use(self._class(collection), skip_argument_validation=True)
+        name = self._schema.class_of(collection)
+        used = self._connection.client.collections.use(name, skip_argument_validation=True)
         level = self._options.consistency_level
         return used if level is None else used.with_consistency_level(ConsistencyLevel[level.upper()])
 
@@ -306,7 +238,7 @@ class WeaviateStore(VectorStore):
             return self._connection.ask(call)
         except StoreError as error:
             if answered(error) and self.find(collection.name) is None:
-                raise _gone(collection) from error
+                raise gone(collection) from error
             raise
 
     def _of_tenant(self, collection: CollectionInfo, namespace: str, call: Callable[[Any], T], nothing: T) -> T:
@@ -319,47 +251,8 @@ class WeaviateStore(VectorStore):
                 return nothing
             raise
 
-    def _schema(self, name: str) -> Any:
-        return self._connection.ask(lambda: self._use(name).config.get(simple=True))
-
-    def _property_names(self, collection: CollectionInfo) -> frozenset[str]:
-        """As the server has them now."""
-        try:
-            names = frozenset(one.name for one in self._schema(collection.name).properties)
-        except NotFoundError as error:
-            raise _gone(collection) from error
-        self._properties[collection.name] = names
-        return names
-
     def _filters(self, collection: CollectionInfo, where: Filter | None) -> Any:
-        """The filter as the client takes it.
-
-        Properties are never removed: one that was there is there, but for a collection that was dropped and made
-        again. Of one that is not known, the server is asked once.
-        """
-        if where is None:
-            return None
-        fresh: list[frozenset[str]] = []
-
-        def known(name: str) -> bool:
-            if name in self._properties.get(collection.name, ()):
-                return True
-            if not fresh:
-                fresh.append(self._property_names(collection))
-            return name in fresh[0]
-
-        return as_server_filter(where, known)
-
-    def _add_properties(self, collection: CollectionInfo, names: set[str]) -> None:
-        """Each time the server is asked: to a class that was dropped, it would write by a schema of its own."""
-        with self._lock:
-            for name in sorted(names - self._property_names(collection)):
-                prop = field_property(name)
-                try:
-                    self._connection.ask(lambda prop=prop: self._use(collection.name).config.add_property(prop))  # type: ignore[misc]
-                except StoreError:
-                    if name not in self._property_names(collection):  # unless another has added it meanwhile
-                        raise
+        return None if where is None else as_server_filter(where, self._schema.has_property(collection))
 
     def _fetched(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Any]:
         return self._of_tenant(
@@ -368,6 +261,18 @@ class WeaviateStore(VectorStore):
             lambda tenant: (
                 tenant.query.fetch_objects(
                     filters=_with_ids(ids), limit=len(ids), include_vector=True, return_properties=RETURNED
+                ).objects
+            ),
+            [],
+        )
+
+    def _page_after(self, collection: CollectionInfo, namespace: str, last: Any) -> list[Any]:
+        return self._of_tenant(
+            collection,
+            namespace,
+            lambda tenant: (
+                tenant.query.fetch_objects(
+                    limit=_page(collection), after=last, include_vector=True, return_properties=RETURNED
                 ).objects
             ),
             [],
@@ -418,26 +323,13 @@ class WeaviateStore(VectorStore):
         return len(found) == len(ids)
 
 
-def _facts(name: str, description: str | None) -> CollectionInfo | None:
-    """What a class's description tells of its collection; None when enginebay did not write it."""
-    try:
-        facts = json.loads(description or "")["enginebay"]
-        return CollectionInfo(name, facts["dimension"], Metric(facts["metric"]), facts["embedder_fingerprint"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _gone(collection: CollectionInfo) -> CollectionNotFoundError:
-    return CollectionNotFoundError(f"the weaviate store has no collection {collection.name!r}", value=collection.name)
-
-
 def _with_ids(ids: Sequence[str]) -> Any:
     return ServerFilter.by_id().contains_any([object_id(one) for one in ids])
 
 
 def _page(collection: CollectionInfo) -> int:
-    """Records of one answer, so that it is no larger than a message."""
-    return max(1, min(_PAGE, _MESSAGE_BYTES // (8 * collection.dimension)))
+    """Records of one answer, fewer of wide ones."""
+    return max(1, min(_PAGE, _MESSAGE_BYTES // (4 * collection.dimension)))
 
 
 def _parts(records: Sequence[Record], objects: Sequence[Any]) -> Iterator[list[Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import ThreadingHTTPServer
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from weaviate.proto.v1 import weaviate_pb2_grpc
@@ -14,6 +16,30 @@ from weaviate.proto.v1 import weaviate_pb2_grpc
 from emulators.weaviate_emulator.database import Database
 from emulators.weaviate_emulator.rest import handler_of
 from emulators.weaviate_emulator.service import Service, health
+
+
+class _RestServer(ThreadingHTTPServer):
+    """Cuts its connections off when it is closed, as a server that has gone does."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class WeaviateEmulator:
@@ -41,8 +67,7 @@ class WeaviateEmulator:
         self.refused: set[str] = set()
         self.deletes_at_once = 10_000
         self._api_key = api_key
-        self._rest = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
-        self._rest.daemon_threads = True
+        self._rest = _RestServer(handler_of(self))
         self._grpc = grpc.server(ThreadPoolExecutor(16))
         weaviate_pb2_grpc.add_WeaviateServicer_to_server(Service(self), self._grpc)
         self._grpc.add_generic_rpc_handlers((health(),))
