@@ -41,4 +41,7 @@ class StoreConformance:
     @pytest.mark.parametrize("check", list(STORE_CHECKS), ids=lambda check: check.name.replace(" ", "_"))
     def test_rule(self, check: Check[StoreSubject], subject: StoreSubject) -> None:
         """One rule of the interface."""
-        check.run(subject)
+        try:
+            check.run(subject)
+        finally:
+            subject.tidy()

@@ -67,6 +67,11 @@ class StoreSubject:
             for number, vector in enumerate(vectors)
         ]
 
+    def tidy(self) -> None:
+        """Drop the collections that a check has made, but for `filled`: some services allow few at a time."""
+        filled = self.__dict__.get("filled")
+        dropped(self.store, keep="" if filled is None else filled.info.name)
+
 
 def clustered(number: int, *, seed: int, dimension: int = DIMENSION) -> NDArray[np.float32]:
     """Vectors in 50 clusters, as embeddings lie; float32 array of shape (number, dimension)."""
@@ -158,9 +163,9 @@ def _metadata(drawn: random.Random) -> dict[str, MetadataValue]:
     return {name: value for name, value in every.items() if drawn.random() < 0.85}
 
 
-def dropped(store: Store) -> None:
-    """Remove the collections that checks have made."""
+def dropped(store: Store, *, keep: str = "") -> None:
+    """Remove the collections that checks have made, but for one."""
     with suppress(EnginebayError):
         for info in store.collections():
-            if info.name.startswith("check-"):
+            if info.name.startswith("check-") and info.name != keep:
                 store.drop_collection(info.name)
