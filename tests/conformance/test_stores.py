@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from emulators.pinecone_emulator import PineconeEmulator
 from emulators.weaviate_emulator import WeaviateEmulator
 from enginebay import Bay
 from enginebay.stores import Store
@@ -22,17 +24,14 @@ class EmbeddedConformance(StoreConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def open_store(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
-        folder = tmp_path_factory.mktemp(cls.backend)
-        bays: list[Bay] = []
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp(cls.backend)
 
-        def open_store() -> Store:
-            bays.append(Bay())
-            return bays[-1].store(cls.backend, path=Path(folder))
-
-        yield open_store
-        for bay in bays:
-            bay.close()
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls, folder: Path) -> Iterator[Callable[[], Store]]:
+        with ExitStack() as bays:
+            yield lambda: bays.enter_context(Bay()).store(cls.backend, path=folder)
 
 
 class TestSqlite(EmbeddedConformance):
@@ -95,3 +94,16 @@ class TestWeaviateEmulator(StoreConformance):
 class TestLancedb(EmbeddedConformance):
     backend = "lancedb"
     filters = 100
+
+
+class TestPineconeEmulator(StoreConformance):
+    """Pinecone's SDK on an emulator of Pinecone: tests/live has the service itself."""
+
+    records = 1000
+    filters = 60
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls) -> Iterator[Callable[[], Store]]:
+        with PineconeEmulator() as emulator, ExitStack() as bays:
+            yield lambda: bays.enter_context(Bay()).store("pinecone", url=emulator.url, api_key=emulator.key)
