@@ -107,3 +107,21 @@ class TestPineconeEmulator(StoreConformance):
     def open_store(cls) -> Iterator[Callable[[], Store]]:
         with PineconeEmulator() as emulator, ExitStack() as bays:
             yield lambda: bays.enter_context(Bay()).store("pinecone", url=emulator.url, api_key=emulator.key)
+
+
+class TestQdrant(EmbeddedConformance):
+    """Qdrant's embedded mode.
+
+    It compares each record in Python, and flushes each to the disk by itself: fewer records, and memory for a disk.
+    """
+
+    backend = "qdrant"
+    records = 250
+    filters = 40
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls) -> Iterator[Path]:
+        memory = "/dev/shm"
+        with TemporaryDirectory(dir=memory if Path(memory).is_dir() else None) as name:
+            yield Path(name)

@@ -13,6 +13,7 @@ fields; a negation goes inward until it meets a comparison, and turns that aroun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
@@ -54,6 +55,12 @@ def metadata_of(fields: Mapping[str, Any]) -> dict[str, MetadataValue]:
         for prefix, _, name in [field.partition(":")]
         if prefix == "kind" and name
     }
+
+
+def plain_name(field: str) -> str:
+    """A typed field's name in ASCII letters, digits, _ and - alone, for stores where others would need quotes."""
+    prefix, _, name = field.partition(":")
+    return f"{prefix}_" + re.sub(r"[^A-Za-z0-9_]", lambda found: f"-{ord(found[0]):x}-", name)
 
 
 def lowered(where: Filter) -> Lowered:

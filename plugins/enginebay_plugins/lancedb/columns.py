@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from enginebay.interfaces.vector_store import CollectionInfo, Metric, Record
-from enginebay.stores.typed_fields import typed_fields
+from enginebay.stores.typed_fields import plain_name, typed_fields
 
 _FACTS = b"enginebay"
 _LAYOUT = 1
@@ -29,12 +28,6 @@ _TYPES = {
     "boolean": pa.bool_(),
     "list": pa.list_(pa.string()),
 }
-
-
-def column(field: str) -> str:
-    """The name of a typed field's column: letters, digits, _ and - alone, so that it needs no escapes in SQL."""
-    kind, _, name = field.partition(":")
-    return f"{kind}_" + re.sub(r"[^A-Za-z0-9_]", lambda found: f"-{ord(found[0]):x}-", name)
 
 
 def key_of(identity: str, namespace: str) -> str:
@@ -71,7 +64,7 @@ def info_of(name: str, schema: pa.Schema) -> CollectionInfo | None:
 
 def fields_of(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The filterable columns of each record."""
-    return [{column(name): value for name, value in typed_fields(one.metadata).items()} for one in records]
+    return [{plain_name(name): _kept(value) for name, value in typed_fields(one.metadata).items()} for one in records]
 
 
 def lacking(schema: pa.Schema, fields: Sequence[Mapping[str, Any]]) -> list[pa.Field]:
@@ -99,3 +92,8 @@ def table_of(
         for name in schema.names
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _kept(value: Any) -> Any:
+    """LanceDB's zeros of both signs are not equal: there is one here, in filters too."""
+    return value + 0.0 if isinstance(value, float) else value

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from enginebay.interfaces.filters import Combine, Compare, Filter
-from enginebay.stores.typed_fields import lowered
-from enginebay_plugins.lancedb.columns import column
+from enginebay.stores.typed_fields import lowered, plain_name
 
 _SIGNS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -45,12 +44,12 @@ def _negated(where: Combine, columns: Collection[str]) -> str:
     """A lowered filter negates `contains` alone."""
     (inner,) = where.operands
     assert isinstance(inner, Compare)
-    name = column(inner.field)
+    name = plain_name(inner.field)
     return f"(`{name}` IS NULL OR NOT {_comparison(inner, columns)})" if name in columns else "true"
 
 
 def _comparison(where: Compare, columns: Collection[str]) -> str:
-    name, operator, value = column(where.field), where.operator, where.value
+    name, operator, value = plain_name(where.field), where.operator, where.value
     if name not in columns:
         return str(operator in ("ne", "nin")).lower()
     match operator:
@@ -68,4 +67,4 @@ def _comparison(where: Compare, columns: Collection[str]) -> str:
 def _value(value: str | float) -> str:
     if isinstance(value, str):
         return quoted(value)
-    return str(value).lower() if isinstance(value, bool) else repr(float(value))
+    return str(value).lower() if isinstance(value, bool) else repr(float(value) + 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import example, given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from enginebay import F
 from enginebay.interfaces.filters import Combine, Compare, Filter, MetadataValue, matches
-from enginebay.stores.typed_fields import as_mongo, lowered, metadata_of, typed_fields
+from enginebay.stores.typed_fields import as_mongo, lowered, metadata_of, plain_name, typed_fields
 
 NAMES = st.sampled_from(["x", "y", "a:b", "$eq", "kind"])
 TEXTS = st.sampled_from(["", "a", "b", "1", "True", "é"])
@@ -97,3 +98,14 @@ def test_the_form_that_mongodb_made_common() -> None:
     assert as_mongo(found, write) == {
         "$and": [{"string:lang": {"$ne": "de"}}, {"list:tags": {"$not_contains": "draft"}}]
     }
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_plain_names_are_plain_and_different(first: str, second: str) -> None:
+    names = {plain_name(f"{prefix}:{name}") for prefix in ("string", "number") for name in (first, second)}
+    assert len(names) == 2 * len({first, second})
+    assert all(re.fullmatch(r"(string|number)_[A-Za-z0-9_-]+", name) for name in names)
+
+
+def test_plain_names_of_plain_fields_read_well() -> None:
+    assert plain_name("string:first_name") == "string_first_name"
