@@ -606,6 +606,32 @@ def many_threads_write_and_read(subject: StoreSubject) -> None:
 
 
 @STORE_CHECKS
+def hybrid_search_takes_words_and_vectors(subject: StoreSubject) -> None:
+    """Where the store has hybrid search, `alpha` weighs words and vector, and filters hold; else it is refused."""
+    collection = subject.collection()
+    near, far = record("near", metadata={"n": 1}, text="A quiet cat"), record("far", metadata={"n": 2}, text="Two dogs")
+    _written(collection, near, far, record("silent"))
+    if not collection.hybrid:
+        refused(UnsupportedFeatureError, lambda: collection.hybrid_query("dogs", near.vector), "hybrid search")
+        return
+    by_words = [hit.id for hit in collection.hybrid_query("dogs", near.vector, alpha=0)]
+    require(by_words == ["far"], f"by words alone, 'dogs' gives {by_words}")
+    by_vector = collection.hybrid_query("dogs", near.vector, alpha=1, limit=1)
+    require([hit.id for hit in by_vector] == ["near"], f"by the vector alone, it gives {by_vector}")
+    both = collection.hybrid_query("cat", near.vector)
+    require(both[0].id == "near" and both[0].text == near.text, f"'cat' with the cat's vector gives {both[0]}")
+    scores = [hit.score for hit in both]
+    require(scores == sorted(scores, reverse=True), "hits are not best first")
+    filtered = [hit.id for hit in collection.hybrid_query("cat", near.vector, where=F.n == 2)]
+    require(filtered == ["far"], f"with a filter, it gives {filtered}")
+    require(collection.hybrid_query("cat", near.vector, namespace="unknown") == [], "another namespace is searched")
+    for bad in (-0.1, 1.1, True, "0.5"):
+        given: Any = bad
+        call = lambda given=given: collection.hybrid_query("cat", near.vector, alpha=given)  # noqa: E731
+        refused(InvalidParameterError, call, f"alpha {bad!r}")
+
+
+@STORE_CHECKS
 def async_twins_do_the_same(subject: StoreSubject) -> None:
     """The async methods give what their twins give, many at once."""
     collection = subject.collection()
