@@ -1,4 +1,4 @@
-"""Generators that live as long as a test class."""
+"""Generators and embedders that live as long as a test class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from enginebay import Bay
+from enginebay.embedding.handle import EmbedderHandle
 from enginebay.generation.handle import GeneratorHandle
 
 Open = Callable[..., GeneratorHandle]
+OpenEmbedder = Callable[..., EmbedderHandle]
 
 
 @contextmanager
@@ -38,3 +40,20 @@ def open_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     yield open_one
     for bay in bays:
         bay.close()
+
+
+@pytest.fixture(scope="class")
+def class_embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEmbedder]:
+    """Opens embedders in one bay, which is closed after the class."""
+    root = tmp_path_factory.mktemp("conformance")
+    with folders(root):
+        bay = Bay()
+
+    def open_one(model: Path | str, backend: str, **changes: Any) -> EmbedderHandle:
+        with folders(root):
+            handle = bay.embedder(str(model), backend=backend, **changes)
+            assert handle.fingerprint, "it is kept, as it is made, in the folders of the class"
+            return handle
+
+    yield open_one
+    bay.close()

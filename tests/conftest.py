@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -22,6 +23,7 @@ settings.load_profile("enginebay")
 collect_ignore = [] if find_spec("vllm") else ["with_vllm"]
 
 SMOLLM2 = "smollm2-135m-instruct"
+MINILM = "all-minilm-l6-v2"
 MODEL_FOLDER = Path(os.environ.get("ENGINEBAY_TEST_MODELS", Path(__file__).parent.parent / ".venvs" / "models"))
 
 
@@ -52,11 +54,19 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-def converted(source: Path, converter: ConverterSpec) -> Path:
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    """The real all-MiniLM-L6-v2 as safetensors, pulled once and kept between runs."""
+    from enginebay.models.store import ModelStore
+
+    return ModelStore(MODEL_FOLDER).pull(MINILM)
+
+
+def converted(source: Path, converter: ConverterSpec, **options: Any) -> Path:
     """The real model in another format, converted once and kept between runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENGINEBAY_CACHE_DIR", str(MODEL_FOLDER / "cache"))
-        return ConvertedModels(MODEL_FOLDER / "converted").make(source, converter, converter.defaults)
+        return ConvertedModels(MODEL_FOLDER / "converted").make(source, converter, {**converter.defaults, **options})
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +83,19 @@ def smollm2_ctranslate2(smollm2_safetensors: Path) -> Path:
     from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
 
     return converted(smollm2_safetensors, SAFETENSORS_TO_CTRANSLATE2)
+
+
+@pytest.fixture(scope="session")
+def minilm_ctranslate2(minilm_path: Path) -> Path:
+    """MiniLM in CTranslate2's format, int8."""
+    from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
+
+    return converted(minilm_path, SAFETENSORS_TO_CTRANSLATE2)
+
+
+@pytest.fixture(scope="session")
+def minilm_ctranslate2_float32(minilm_path: Path) -> Path:
+    """MiniLM in CTranslate2's format, in full precision."""
+    from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
+
+    return converted(minilm_path, SAFETENSORS_TO_CTRANSLATE2, quantization="float32")

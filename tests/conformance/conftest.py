@@ -1,5 +1,5 @@
-"""Generators that live as long as a test class."""
+"""Engines that live as long as a test class."""
 
-from class_bays import open_generator
+from class_bays import class_embedder, open_generator
 
-__all__ = ["open_generator"]
+__all__ = ["class_embedder", "open_generator"]

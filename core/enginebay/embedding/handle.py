@@ -112,7 +112,7 @@ class EmbedderHandle:
         self.check_open()
         prefixed = [self.document_prefix + text for text in checked_texts(texts)]
         with self._translating():
-            return self.engine.count_tokens(prefixed)
+            return self.engine.count_tokens(prefixed) if prefixed else []
 
     def similarity(self, left: TextsOrVectors, right: TextsOrVectors) -> Vectors | float:
         """Cosine similarity, -1 to 1. Texts are embedded as documents.

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from enginebay.errors import EnginebayError
+from enginebay.spec import BackendSpec
 
 SubjectT = TypeVar("SubjectT")
+
+LIMIT = 120.0
+"""Seconds after which something is taken to hang."""
 
 
 class RuleBrokenError(AssertionError):
@@ -61,6 +68,48 @@ def require(holds: bool, problem: str) -> None:
     """Raise RuleBrokenError with the problem unless it holds."""
     if not holds:
         raise RuleBrokenError(problem)
+
+
+def within_limit(call: Callable[[], object], problem: str) -> None:
+    """Raise RuleBrokenError with the problem when a call does not return, and whatever it raises."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(LIMIT)
+    require(not thread.is_alive(), problem)
+    if failures:
+        raise failures[0]
+
+
+def refused(error: type[EnginebayError], call: Callable[[], object], what: str, *named: str) -> None:
+    """Check that a call raises an error whose text names what is wrong."""
+    try:
+        call()
+    except error as caught:
+        for name in named:
+            if name not in str(caught):
+                raise RuleBrokenError(f"the refusal of {what} does not name {name!r}: {caught}") from caught
+        return
+    raise RuleBrokenError(f"{what} was not refused")
+
+
+def require_light_import(spec: BackendSpec) -> None:
+    """Check that a backend's plugin imports no more than the standard library and what enginebay has imported."""
+    package = (spec.factory or "").partition(":")[0].rpartition(".")[0]
+    before = "import enginebay as e; e.BackendSpec, e.hookimpl, e.ConverterSpec; old = set(sys.modules)"
+    after = "print(*{name.partition('.')[0] for name in set(sys.modules) - old} - sys.stdlib_module_names)"
+    code = f"import sys; sys.path[:] = {sys.path!r}; {before}; import {package}; {after}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=False)
+    require(ran.returncode == 0, f"{package} does not import: {ran.stderr.strip()[-300:]}")
+    heavy = set(ran.stdout.split()) - {"enginebay", package.partition(".")[0]}
+    require(not heavy, f"importing {package} also imports {', '.join(sorted(heavy))}")
 
 
 def run_checks(checks: Iterable[Check[SubjectT]], subject: SubjectT) -> Iterator[Outcome]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +20,7 @@ from enginebay.errors import (
 )
 from enginebay.generation.results import Result
 from enginebay.interfaces.generator import FinishReason
-from enginebay.testing.checks import Checks, RuleBrokenError, require
+from enginebay.testing.checks import LIMIT, Checks, RuleBrokenError, require, require_light_import, within_limit
 from enginebay.testing.generator_subject import VALUES, GeneratorSubject
 from enginebay.testing.schemas import schemas
 
@@ -33,22 +30,12 @@ GENERATOR_CHECKS: Checks[GeneratorSubject] = Checks()
 rule = GENERATOR_CHECKS
 
 EMOJI = "\U0001f600日本é\U0001f468\u200d\U0001f469\u200d\U0001f467"
-LIMIT = 120.0
-"""Seconds after which something is taken to hang."""
 
 
 @rule
 def importing_the_plugin_is_light(subject: GeneratorSubject) -> None:
     """Importing a plugin imports no more than the standard library and what enginebay itself has imported."""
-    factory = subject.handle.spec.factory or ""
-    package = factory.partition(":")[0].rpartition(".")[0]
-    before = "import enginebay as e; e.BackendSpec, e.hookimpl, e.ConverterSpec; old = set(sys.modules)"
-    after = "print(*{name.partition('.')[0] for name in set(sys.modules) - old} - sys.stdlib_module_names)"
-    code = f"import sys; sys.path[:] = {sys.path!r}; {before}; import {package}; {after}"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=False)
-    require(ran.returncode == 0, f"{package} does not import: {ran.stderr.strip()[-300:]}")
-    heavy = set(ran.stdout.split()) - {"enginebay", package.partition(".")[0]}
-    require(not heavy, f"importing {package} also imports {', '.join(sorted(heavy))}")
+    require_light_import(subject.handle.spec)
 
 
 @rule
@@ -429,7 +416,7 @@ def cancelling_frees_the_slot(subject: GeneratorSubject) -> None:
         await asyncio.wait_for(handle.acomplete(subject.uncertain, max_tokens=2), LIMIT)
 
     asyncio.run(cancelled())
-    _within_limit(lambda: subject.greedy(subject.uncertain, 2), "a call after cancelled ones hangs")
+    within_limit(lambda: subject.greedy(subject.uncertain, 2), "a call after cancelled ones hangs")
 
 
 @rule
@@ -463,8 +450,8 @@ def a_closed_engine_says_so(subject: GeneratorSubject) -> None:
     engine = subject.handle.engine
     stream = subject.handle.stream(subject.uncertain, temperature=0)
     next(iter(stream))
-    _within_limit(engine.close, "close() hangs while a stream is open")
-    _within_limit(engine.close, "the second close() hangs")
+    within_limit(engine.close, "close() hangs while a stream is open")
+    within_limit(engine.close, "the second close() hangs")
     try:
         for _ in stream:
             pass
@@ -476,20 +463,3 @@ def a_closed_engine_says_so(subject: GeneratorSubject) -> None:
         except EngineClosedError:
             continue
         raise RuleBrokenError("a closed engine was used without EngineClosedError")
-
-
-def _within_limit(call: Any, problem: str) -> None:
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - raised by the caller
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    require(not thread.is_alive(), problem)
-    if failures:
-        raise failures[0]

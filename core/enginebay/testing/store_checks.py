@@ -25,7 +25,7 @@ from enginebay.errors import (
 from enginebay.interfaces.filters import OPERATORS, STRING_ORDER, Compare, F, Filter, filter_as_json, matches
 from enginebay.interfaces.vector_store import Metric, Record
 from enginebay.stores import Collection
-from enginebay.testing.checks import Checks, RuleBrokenError, require
+from enginebay.testing.checks import Checks, RuleBrokenError, refused, require
 from enginebay.testing.store_subject import (
     DIMENSION,
     LANGUAGES,
@@ -36,7 +36,6 @@ from enginebay.testing.store_subject import (
     dropped,
     random_filter,
     record,
-    refused,
 )
 
 STORE_CHECKS: Checks[StoreSubject] = Checks()
@@ -541,11 +540,13 @@ def wrong_filters_are_refused(subject: StoreSubject) -> None:
     """Unknown operators, values that an operator does not take and empty filters are refused by name."""
     bad: list[Any] = [
         {}, {"x": {}}, {"x": {"$gt": [1]}}, {"x": {"$gtt": 1}}, {"$xor": [{"x": 1}]}, {"$and": []}, {"x": None},
-        {"x": {"$in": "text"}}, {"x": math.nan}, {"x": 2**64}, "x = 1", 5,
+        {"x": {"$in": "text"}}, {"x": math.nan}, {"x": 2**64}, "x = 1", 5, {"x": "\ud800"}, {"x": {"$in": ["nul\0"]}}, {"nul\0": 1},
     ]  # fmt: skip
     for where in bad:
         refused(InvalidFilterError, lambda where=where: subject.filled.count(where=where), f"{where!r}")  # type: ignore[misc]
     refused(InvalidFilterError, lambda: bool(F.x == 1), "a filter's truth value", "&")
+    for name in ("nul\0", "\ud800"):
+        refused(InvalidParameterError, lambda name=name: subject.filled.count(namespace=name), f"namespace {name!r}")  # type: ignore[misc]
 
 
 @STORE_CHECKS

@@ -17,7 +17,6 @@ from enginebay.errors import EnginebayError
 from enginebay.interfaces.filters import COMPARISONS, STRING_ORDER, Combine, Compare, Filter, MetadataValue
 from enginebay.interfaces.vector_store import Metric, Record
 from enginebay.stores import Collection, Store
-from enginebay.testing.checks import RuleBrokenError
 
 DIMENSION = 32
 LANGUAGES = ("de", "en", "日本語", "العربية", "", "E", "e", "é", "e\u0301", "🦉", "z' OR 1=1 --", 'a"b\\c')
@@ -85,18 +84,6 @@ def record(identity: str, *, metadata: dict[str, Any] | None = None, text: str |
     """A record with a random vector."""
     vector = np.random.default_rng([seed, *identity.encode()]).normal(size=DIMENSION).astype(np.float32)
     return Record(identity, vector, metadata or {}, text)
-
-
-def refused(error: type[EnginebayError], call: Callable[[], object], what: str, *named: str) -> None:
-    """Check that a call raises an error whose text names what is wrong."""
-    try:
-        call()
-    except error as caught:
-        for name in named:
-            if name not in str(caught):
-                raise RuleBrokenError(f"the refusal of {what} does not name {name!r}: {caught}") from caught
-        return
-    raise RuleBrokenError(f"{what} was not refused")
 
 
 def random_filter(drawn: random.Random, operators: frozenset[str], depth: int = 3) -> Filter:

@@ -126,6 +126,7 @@ def test_prefixes_are_put_before_and_counted() -> None:
     handle.embed_documents(["a"])
     assert engine.batches == [["q a"], ["d a"]]
     assert handle.count_tokens(["a", ""]) == [4, 3]
+    assert handle.count_tokens([]) == []
 
 
 def test_an_engines_own_exception_is_translated(embed: Embed) -> None:

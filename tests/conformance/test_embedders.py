@@ -1,0 +1,36 @@
+"""The conformance kit on every embedder that runs here, with its real library and a real model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from class_bays import OpenEmbedder
+from enginebay.testing.pytest_embedders import EmbedderConformance
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+
+
+class TestSentenceTransformers(EmbedderConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_path: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_path, "sentence_transformers")
+
+
+class TestCTranslate2(EmbedderConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_ctranslate2_float32: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_ctranslate2_float32, "ctranslate2")
+
+
+class TestCTranslate2Int8(EmbedderConformance):
+    alike = 0.99  # eight bits round the last bits of a batch up or down
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_ctranslate2: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_ctranslate2, "ctranslate2")
