@@ -270,6 +270,14 @@ def operators_of(where: Filter) -> frozenset[str]:
     return frozenset((where.operator,)).union(*map(operators_of, where.operands))
 
 
+def texts_of(where: Filter) -> list[str]:
+    """All strings in a filter: names of fields, and what they are compared with."""
+    if isinstance(where, Combine):
+        return [text for operand in where.operands for text in texts_of(operand)]
+    values = where.value if isinstance(where.value, tuple) else (where.value,)
+    return [where.field, *(value for value in values if isinstance(value, str))]
+
+
 def depth(where: Filter) -> int:
     """1 for a comparison, one more for each combination around it."""
     if isinstance(where, Compare):

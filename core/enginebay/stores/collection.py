@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from enginebay.errors import InvalidParameterError, UnsupportedFeatureError
-from enginebay.interfaces.filters import Combine, Compare, Filter, operators_of, parse_filter
+from enginebay.errors import InvalidFilterError, InvalidParameterError, UnsupportedFeatureError
+from enginebay.interfaces.filters import Combine, Compare, Filter, operators_of, parse_filter, texts_of
 from enginebay.interfaces.vector_store import Consistency
-from enginebay.stores.records import checked_ids, checked_records, checked_vector
+from enginebay.stores.records import checked_ids, checked_records, checked_vector, text_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -255,6 +255,9 @@ class Collection:
         if where is None:
             return None
         parsed = where if isinstance(where, Compare | Combine) else parse_filter(where)
+        for text in texts_of(parsed):
+            if fault := text_fault(text):
+                raise InvalidFilterError(f"a filter's text {text!r} {fault}", value=text)
         lacking = operators_of(parsed) - self._engine.operators
         if lacking:
             raise UnsupportedFeatureError(
@@ -276,4 +279,6 @@ def _check_limit(limit: int) -> None:
 def _namespace(name: str) -> str:
     if not isinstance(name, str):
         raise InvalidParameterError(f"a namespace is a string, not {name!r}", value=name)
+    if fault := text_fault(name):
+        raise InvalidParameterError(f"the namespace {name!r} {fault}", value=name)
     return name

@@ -137,10 +137,15 @@ def _check_id(one: object) -> None:
         raise RecordError(f"the id {one[:40]!r}… is longer than {MAX_ID_BYTES} bytes", value=one)
 
 
-def _check_text(text: str, what: str) -> None:
+def text_fault(text: str) -> str | None:
+    """What keeps a text from being kept by every store; None when nothing does."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise RecordError(f"{what} is not Unicode text: {error.reason}", value=text) from error
-    if "\0" in text:
-        raise RecordError(f"{what} has a NUL character in it, which not every store keeps", value=text)
+        return f"is not Unicode text: {error.reason}"
+    return "has a NUL character in it, which not every store keeps" if "\0" in text else None
+
+
+def _check_text(text: str, what: str) -> None:
+    if fault := text_fault(text):
+        raise RecordError(f"{what} {fault}", value=text)
