@@ -26,7 +26,7 @@ class WordEmbedder(Embedder):
     max_batch = 64
     context_length = 64
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 256) -> None:
         self.width = width
         self.embedded: list[str] = []
 

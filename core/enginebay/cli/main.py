@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import typer
 
 COMMANDS = (
+    "ask",
     "bench",
     "chat",
     "config",
@@ -19,11 +20,13 @@ COMMANDS = (
     "doctor",
     "explain",
     "generate",
+    "index",
     "models",
     "parity",
     "plugins",
     "probe",
     "pull",
+    "search",
     "task",
     "verify",
 )

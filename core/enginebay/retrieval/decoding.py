@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from enginebay.errors import DocumentError
 
@@ -13,6 +14,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+_CONTROL = re.compile(r"[\x01-\x07\x0b\x0e-\x1a\x1c-\x1f]")
+"""Characters that no text has."""
 
 
 def decode(data: bytes) -> str:
@@ -41,6 +45,6 @@ def _guessed(data: bytes) -> str:
     from enginebay.retrieval.libraries import load
 
     found = load("charset_normalizer").from_bytes(data).best()
-    if found is None:
+    if found is None or _CONTROL.search(str(found)):
         raise DocumentError("it is binary, or of an encoding that cannot be told", hint="save it as UTF-8")
     return str(found)

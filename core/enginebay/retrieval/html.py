@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from enginebay.errors import DocumentError
 from enginebay.retrieval.libraries import load
 
 _HIDDEN = frozenset({"head", "script", "style", "template", "noscript", "svg", "iframe", "object"})
@@ -22,11 +24,18 @@ def read_html(data: bytes | str) -> tuple[str, tuple[int, ...]]:
     A line is exact unless a start tag before it on the same line spans several: then it is that tag's first line.
 
     Raises:
+        DocumentError: its elements are nested hundreds of levels deep.
         BackendUnavailableError: beautifulsoup4 is not installed.
     """
     library = load("bs4")
     page = _Page(library)
-    page.walk(library.BeautifulSoup(data, "html.parser"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it wonders about XHTML, and about texts that look like file names
+            parsed = library.BeautifulSoup(data, "html.parser")
+        page.walk(parsed)
+    except RecursionError:
+        raise DocumentError("its elements are nested too deeply") from None
     page.end_line()
     while page.texts and not page.texts[-1]:
         page.texts.pop()

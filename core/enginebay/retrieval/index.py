@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginebay.config.settings import CollectionConfig, SearchMode
-from enginebay.errors import InvalidParameterError
+from enginebay.errors import EnginebayError, InvalidParameterError
 from enginebay.interfaces.filters import Combine, Compare, Filter, parse_filter
 from enginebay.retrieval.documents import Document
-from enginebay.retrieval.ledger import Entry, Ledger
+from enginebay.retrieval.ledger import Entry, Ledger, Origin
+from enginebay.retrieval.loading import read_document
 from enginebay.retrieval.searching import Choice, Rerank, Search
 from enginebay.retrieval.splitting import Splitter
 from enginebay.retrieval.sync import Seen, Syncing, source_of
 from enginebay.retrieval.words import Words
 from enginebay.retrieval.writer import Writer, write_lock
+from enginebay.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from enginebay.bay import Bay
@@ -178,12 +180,12 @@ class Index:
             rerank: gives scores to the candidates, which then order them.
 
         Raises:
-            InvalidParameterError: an impossible limit or diversity, or diversity with rerank.
+            InvalidParameterError: an impossible limit, mode or diversity, or diversity with rerank.
             InvalidFilterError, UnsupportedFeatureError: a filter is wrong, or the store lacks an operator of it.
         """
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise InvalidParameterError(f"limit = {limit!r} is no number from 1 on", value=limit)
-        choice = Choice(limit, _parsed(where), SearchMode(mode or self.settings.search), diversity, rerank)
+        choice = Choice(limit, _parsed(where), _mode(mode or self.settings.search), diversity, rerank)
         return Search(self.collection, self.embedder, lambda: self._words, choice).passages(question)
 
     async def asearch(self, question: str, limit: int = 5, **choices: Any) -> list[Passage]:
@@ -207,6 +209,16 @@ class Index:
         """The id of a file's document: its path below `root`, or the whole of it."""
         return source_of(Path(path), self.settings.root)
 
+    def current_document(self, source: str) -> Document | None:
+        """The document as its file has it now; None when it is no file, or none that can be read on this machine."""
+        entry = self._ledger.find([source]).get(source)
+        if entry is None or entry.origin is not Origin.FILE:
+            return None
+        try:
+            return read_document(source, self.file_of(source).read_bytes())
+        except (OSError, EnginebayError):
+            return None
+
     def file_of(self, source: str) -> Path:
         """Where the file of a document would be on this machine."""
         return (self.settings.root or Path()) / source
@@ -225,6 +237,15 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({self.name!r}, {self.embedder.name}, {self.collection!r})"
+
+
+def _mode(name: str) -> SearchMode:
+    try:
+        return SearchMode(name)
+    except ValueError as error:
+        raise InvalidParameterError(
+            f"unknown search mode {name!r}", value=name, hint=did_you_mean(str(name), list(SearchMode))
+        ) from error
 
 
 def _parsed(where: Filter | Mapping[str, Any] | None) -> Filter | None:

@@ -65,7 +65,7 @@ class Passage:
     @property
     def where(self) -> str:
         """Source and place in short: "docs/stores.md:12-20", "paper.pdf, page 3"."""
-        return f"{self.source}, {self.place}" if self.page is not None else f"{self.source}:{self.place}"
+        return where(self.source, self.place)
 
 
 def check_metadata(document: Document) -> None:
@@ -120,7 +120,7 @@ def read_passage(
             value=identity,
             hint="keep records of your own in another collection",
         ) from error
-    place = Place(*(_whole(metadata[name]) if name in metadata else None for name in (_PAGE, _LINE, _LAST_LINE)))
+    place = _place(metadata)
     given = {name: value for name, value in metadata.items() if not name.startswith(_RESERVED)}
     return Passage(identity, text, source, start, start + len(text), place, given, digest, score, similarity)
 
@@ -132,14 +132,33 @@ def shifted(record: Record, span: Span) -> Record:
         span: characters of the passage's text.
     """
     text = record.text or ""
-    before, within = text[: span.start].count("\n"), text[span.start : span.end]
-    metadata = dict(record.metadata)
-    metadata[_START] = _whole(metadata[_START]) + span.start
-    if _LINE in metadata:
-        first = _whole(metadata[_LINE]) + before
-        metadata[_LAST_LINE] = min(first + within.count("\n"), _whole(metadata[_LAST_LINE]))
-        metadata[_LINE] = min(first, _whole(metadata[_LAST_LINE]))
-    return Record(record.id, record.vector, metadata, within)
+    place = place_within(_place(record.metadata), text, span)
+    metadata = dict(record.metadata) | {_START: _whole(record.metadata[_START]) + span.start}
+    if place.first_line is not None and place.last_line is not None:
+        metadata |= {_LINE: place.first_line, _LAST_LINE: place.last_line}
+    return Record(record.id, record.vector, metadata, text[span.start : span.end])
+
+
+def place_within(place: Place, text: str, span: Span) -> Place:
+    """Where a part of a passage stands; exact where each line of the text is one of the file.
+
+    Args:
+        text: of the passage.
+        span: characters of it.
+    """
+    if place.first_line is None or place.last_line is None:
+        return place
+    first = min(place.first_line + text.count("\n", 0, span.start), place.last_line)
+    return Place(None, first, min(first + text.count("\n", span.start, span.end), place.last_line))
+
+
+def where(source: str, place: Place) -> str:
+    """Source and place in short: "docs/stores.md:12-20", "paper.pdf, page 3"."""
+    return f"{source}, {place}" if place.page is not None else f"{source}:{place}"
+
+
+def _place(metadata: Metadata) -> Place:
+    return Place(*(_whole(metadata[name]) if name in metadata else None for name in (_PAGE, _LINE, _LAST_LINE)))
 
 
 def _whole(value: MetadataValue) -> int:

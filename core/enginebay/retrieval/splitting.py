@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +21,10 @@ DEFAULT_TOKENS = 200
 
 CHARACTERS_PER_TOKEN = 3
 """Where nobody counts tokens: fewer than English text has in any common vocabulary."""
+
+
+_HEADINGS = re.compile(r"\s*(?:#{1,6}\s[^\n]*\s*)+")
+_LINE_END = re.compile(r"\n|\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Splitter:
     @property
     def recipe(self) -> str:
         """What passages depend on beside their document; a change of it has documents cut anew."""
-        return f"1 {self.counts_by} {self.tokens} {self.overlap}"
+        return f"2 {self.counts_by} {self.tokens} {self.overlap}"
 
     def split(self, document: Document) -> list[Span]:
         """The passages in their order; parts of white space alone are left out.
@@ -114,7 +119,35 @@ class Splitter:
             return []
         cut = self._splitter(document.kind, document.language)
         spans = [Span(start, start + len(text)) for start, text in cut.chunk_indices(document.text)]
-        return [span for span in spans if document.text[span.start : span.end].strip()]
+        spans = [span for span in spans if document.text[span.start : span.end].strip()]
+        return self._with_headings(document.text, spans) if document.kind is Kind.MARKDOWN else spans
+
+    def _with_headings(self, text: str, spans: list[Span]) -> list[Span]:
+        """Headings that stand alone, for what follows is too long, put to as many lines of it as fit."""
+        done: list[Span] = []
+        for span in spans:
+            last = done[-1] if done else None
+            if last is None or last.end > span.start or not _HEADINGS.fullmatch(text, last.start, last.end):
+                done.append(span)
+                continue
+            end = self._most_lines(text, last.start, span)
+            if end > span.start:
+                done[-1] = trimmed(text, last.start, end)
+            rest = trimmed(text, max(end, span.start), span.end)
+            done += [rest] if rest.start < rest.end else []
+        return done
+
+    def _most_lines(self, text: str, start: int, span: Span) -> int:
+        """Where a passage from `start` on ends that holds as many of a span's first lines as fit."""
+        ends = [span.start + line.end() for line in _LINE_END.finditer(text[span.start : span.end])]
+        fitting = [end for end in ends if self.measure(text[start:end]) <= self._capacity]
+        return max(fitting, default=start)
+
+    def measure(self, text: str) -> int:
+        """Tokens of a text as passages are measured: special ones are in it unless a tokenizer counts."""
+        if self._tokenizer is not None:
+            return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._count(text)
 
     def _splitter(self, kind: Kind, language: str) -> Any:
         key = (kind, language)
@@ -131,6 +164,12 @@ class Splitter:
         if self._tokenizer is not None:
             return kind.from_huggingface_tokenizer(*grammar, self._tokenizer, self._capacity, overlap=self.overlap)
         return kind.from_callback(*grammar, self._count, self._capacity, overlap=self.overlap)
+
+
+def trimmed(text: str, start: int, end: int) -> Span:
+    """The part without the white space around it."""
+    piece = text[start:end]
+    return Span(start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
 
 
 def _count_characters(text: str) -> int:

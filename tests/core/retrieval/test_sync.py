@@ -210,5 +210,5 @@ def test_watching(index: Index, folder: Path) -> None:
 
 def test_the_ledger_is_not_found(index: Index, folder: Path) -> None:
     index.sync(folder)
-    assert {hit.id for hit in index.collection.query([1.0] * 64, limit=100)} == set(held(index))
+    assert {hit.id for hit in index.collection.query([1.0] * 256, limit=100)} == set(held(index))
     assert index.collection.count(namespace=NAMESPACE) == 3
