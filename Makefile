@@ -11,13 +11,17 @@ UV := $(shell command -v uv 2>/dev/null)
 VLLM := .venvs/vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test test-vllm lint types bench docs clean
+.PHONY: demo test test-live test-vllm lint types bench docs clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The kit of stores on services themselves. Each says which variables of the environment it needs; skipped without.
+test-live: $(READY)
+	$(BIN)/python -m pytest -rs tests/live
 
 # vLLM pins its own PyTorch and transformers: it has a virtual environment of its own. Linux on x86-64 only.
 test-vllm: $(READY) $(VLLM_READY)
