@@ -540,7 +540,8 @@ def wrong_filters_are_refused(subject: StoreSubject) -> None:
     """Unknown operators, values that an operator does not take and empty filters are refused by name."""
     bad: list[Any] = [
         {}, {"x": {}}, {"x": {"$gt": [1]}}, {"x": {"$gtt": 1}}, {"$xor": [{"x": 1}]}, {"$and": []}, {"x": None},
-        {"x": {"$in": "text"}}, {"x": math.nan}, {"x": 2**64}, "x = 1", 5, {"x": "\ud800"}, {"x": {"$in": ["nul\0"]}}, {"nul\0": 1},
+        {"x": {"$in": "text"}}, {"x": math.nan}, {"x": 2**64}, "x = 1", 5,
+        {"x": "\ud800"}, {"x": {"$in": ["nul\0"]}}, {"nul\0": 1},
     ]  # fmt: skip
     for where in bad:
         refused(InvalidFilterError, lambda where=where: subject.filled.count(where=where), f"{where!r}")  # type: ignore[misc]
