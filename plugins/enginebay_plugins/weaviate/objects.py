@@ -75,7 +75,8 @@ def field_property(name: str) -> Property:
     data_type = _TYPES[name.partition("_")[0]]
     if data_type in (DataType.TEXT, DataType.TEXT_ARRAY):
         return _text(name, data_type, filterable=True)
-    return Property(name=name, data_type=data_type, index_filterable=True)
+    # An index of ranges would let "not equal" leave out records without the property.
+    return Property(name=name, data_type=data_type, index_filterable=True, index_range_filters=False)
 
 
 def as_object(record: Record, namespace: str) -> DataObject[Any, Any]:
