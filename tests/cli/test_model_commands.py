@@ -76,8 +76,20 @@ def test_converters_are_listed() -> None:
 def test_verify_passes_and_is_remembered(smollm2_path: Path) -> None:
     done = run("verify", "xllamacpp", "-m", str(smollm2_path), "--schemas", "5", "--draws", "60")
     assert done.returncode == 0, done.stdout + done.stderr
-    states = {entry["name"]: entry["state"] for entry in json.loads(run("plugins", "--json").stdout)["backends"]}
-    assert states["xllamacpp"] == "verified"
+    listed = json.loads(run("plugins", "--json").stdout)["backends"]
+    states = {(entry["name"], entry["interface"]): entry["state"] for entry in listed}
+    assert states["xllamacpp", "generator"] == "verified"
+    assert states.get(("xllamacpp", "embedder")) != "verified", "the model is no embedder"
+
+
+def test_verify_takes_embedders_and_stores(minilm_ctranslate2_float32: Path) -> None:
+    done = run("verify", "ctranslate2", "-m", str(minilm_ctranslate2_float32), "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["interface"], told["broken"]) == (0, "embedder", 0), done.stdout + done.stderr
+    done = run("verify", "sqlite")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sqlite as vector_store on a folder of its own" in done.stdout
+    assert "did you mean 'sqlite'" in run("verify", "sqlit").stderr
 
 
 def test_parameters_are_those_of_the_documentation() -> None:
