@@ -99,3 +99,35 @@ def minilm_ctranslate2_float32(minilm_path: Path) -> Path:
     from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
 
     return converted(minilm_path, SAFETENSORS_TO_CTRANSLATE2, quantization="float32")
+
+
+@pytest.fixture(scope="session")
+def minilm_onnx(minilm_path: Path) -> Path:
+    """MiniLM as ONNX, in full precision."""
+    from enginebay_plugins.onnx import SAFETENSORS_TO_ONNX
+
+    return converted(minilm_path, SAFETENSORS_TO_ONNX)
+
+
+@pytest.fixture(scope="session")
+def minilm_onnx_int8(minilm_path: Path) -> Path:
+    """MiniLM as ONNX, int8."""
+    from enginebay_plugins.onnx import SAFETENSORS_TO_ONNX
+
+    return converted(minilm_path, SAFETENSORS_TO_ONNX, quantization="int8")
+
+
+@pytest.fixture(scope="session")
+def minilm_gguf(minilm_path: Path) -> Path:
+    """MiniLM as GGUF, in full precision."""
+    from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
+
+    return converted(minilm_path, SAFETENSORS_TO_GGUF)
+
+
+@pytest.fixture(scope="session")
+def minilm_gguf_f16(minilm_path: Path) -> Path:
+    """MiniLM as GGUF, in float16."""
+    from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
+
+    return converted(minilm_path, SAFETENSORS_TO_GGUF, type="F16")

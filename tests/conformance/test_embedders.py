@@ -34,3 +34,33 @@ class TestCTranslate2Int8(EmbedderConformance):
     @classmethod
     def open_embedder(cls, class_embedder, minilm_ctranslate2: Path) -> OpenEmbedder:
         return partial(class_embedder, minilm_ctranslate2, "ctranslate2")
+
+
+class TestOnnx(EmbedderConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_onnx: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_onnx, "onnx")
+
+
+class TestOnnxInt8(EmbedderConformance):
+    alike = 0.98  # activations are scaled by the batch that they are in
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_onnx_int8: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_onnx_int8, "onnx")
+
+
+class TestLlamaCpp(EmbedderConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_gguf: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_gguf, "llama_cpp")
+
+
+class TestXllamacpp(EmbedderConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, minilm_gguf: Path) -> OpenEmbedder:
+        return partial(class_embedder, minilm_gguf, "xllamacpp")

@@ -24,6 +24,11 @@ FULL, INT8 = 0.999, 0.98
 CASES = (
     ("ctranslate2", "minilm_ctranslate2_float32", FULL),
     ("ctranslate2", "minilm_ctranslate2", INT8),
+    ("onnx", "minilm_onnx", FULL),
+    ("onnx", "minilm_onnx_int8", INT8),
+    ("llama_cpp", "minilm_gguf", FULL),
+    ("llama_cpp", "minilm_gguf_f16", FULL),
+    ("xllamacpp", "minilm_gguf", FULL),
 )
 """Backend, fixture with the model in its format, and the least cosine to sentence-transformers' vectors."""
 

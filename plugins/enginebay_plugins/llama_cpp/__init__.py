@@ -1,4 +1,4 @@
-"""llama.cpp as two backends: through llama-cpp-python, and as its own server in process (xllamacpp)."""
+"""llama.cpp for generating and embedding: through llama-cpp-python, and as its own server in process (xllamacpp)."""
 
 from collections.abc import Iterable
 
@@ -140,7 +140,35 @@ XLLAMACPP = BackendSpec(
 )
 
 
+def _embedder(generator: BackendSpec, summary: str, concurrency: Concurrency) -> BackendSpec:
+    """The embedder on the library of a generator."""
+    return BackendSpec(
+        name=generator.name,
+        interface=Interface.EMBEDDER,
+        summary=summary,
+        factory=f"enginebay_plugins.llama_cpp.{generator.name}_embedder:open_engine",
+        check=generator.check,
+        requires=generator.requires[:1],  # what comes after is for constraints
+        install=generator.install,
+        devices=generator.devices,
+        formats=generator.formats,
+        concurrency=concurrency,
+        max_streams=64,
+        options="enginebay_plugins.llama_cpp.options:ModelOptions",
+    )
+
+
+LLAMA_CPP_EMBEDDER = _embedder(
+    LLAMA_CPP, "llama.cpp through llama-cpp-python: GGUF models for embedding; one call at a time", Concurrency.BATCHED
+)
+XLLAMACPP_EMBEDDER = _embedder(
+    XLLAMACPP,
+    "llama.cpp's own server in process: GGUF models for embedding; calls run together",
+    Concurrency.CONTINUOUS_BATCHING,
+)
+
+
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The two backends."""
-    return [LLAMA_CPP, XLLAMACPP]
+    """Generators and embedders."""
+    return [LLAMA_CPP, XLLAMACPP, LLAMA_CPP_EMBEDDER, XLLAMACPP_EMBEDDER]

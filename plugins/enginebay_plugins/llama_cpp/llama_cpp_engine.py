@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from enginebay import (
     Chunk,
-    DeviceKind,
     FinishReason,
     GenerationRequest,
     Generator,
@@ -35,20 +34,12 @@ from enginebay.errors import (
 from enginebay.sampling.logprobs import token_logprob
 from enginebay_plugins.llama_cpp.grammars import constraint_grammar
 from enginebay_plugins.llama_cpp.logs import LOG
-from enginebay_plugins.llama_cpp.opening import (
-    check_adapters,
-    device_index,
-    device_layers,
-    model_path,
-    options_of,
-    threads,
-)
+from enginebay_plugins.llama_cpp.native import context_params, load_model, token_ids
+from enginebay_plugins.llama_cpp.opening import check_adapters, options_of
 from enginebay_plugins.llama_cpp.options import LlamaCppOptions
 from enginebay_plugins.llama_cpp.samplers import Sampler
 
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_1": 7, "q8_0": 8, "bf16": 30}
-_FLASH = {"auto": -1, "off": 0, "on": 1}
-_SPLIT_NONE = 0
 _SEQUENCE = 0
 
 
@@ -60,15 +51,7 @@ def open_engine(request: OpenRequest) -> Generator:
     """
     options = options_of(request, LlamaCppOptions)
     check_adapters(options.lora)
-    LOG.clear()
-    llama_cpp.llama_backend_init()
-    model = llama_cpp.llama_model_load_from_file(str(model_path(request)).encode(), _model_params(request, options))
-    if not model:
-        raise EngineOpenError(
-            f"llama.cpp did not open {request.model.path}: {LOG.reason()}",
-            value=str(request.model.path),
-            hint="verify the file: enginebay models verify",
-        )
+    model = load_model(request, options)
     context = llama_cpp.llama_init_from_model(model, _context_params(request, options))
     if not context:
         llama_cpp.llama_model_free(model)
@@ -86,27 +69,12 @@ def open_engine(request: OpenRequest) -> Generator:
     return engine
 
 
-def _model_params(request: OpenRequest, options: LlamaCppOptions) -> Any:
-    params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = device_layers(request, options)
-    params.split_mode = _SPLIT_NONE
-    params.main_gpu = device_index(request)
-    mode = {(True, True): "MMAP_MLOCK", (True, False): "MMAP", (False, True): "MLOCK", (False, False): "NONE"}
-    params.load_mode = getattr(llama_cpp, f"LLAMA_LOAD_MODE_{mode[options.mmap, options.mlock]}")
-    return params
-
-
 def _context_params(request: OpenRequest, options: LlamaCppOptions) -> Any:
-    params = llama_cpp.llama_context_default_params()
+    params = context_params(request, options)
     params.n_ctx = request.context_length
     params.n_batch = params.n_ubatch = options.batch_size
     params.n_seq_max = 1
-    params.n_threads, params.n_threads_batch = threads(request, options)
-    params.flash_attn_type = _FLASH[options.flash_attention]
     params.type_k, params.type_v = _CACHE_TYPES[options.cache_type_k], _CACHE_TYPES[options.cache_type_v]
-    params.rope_freq_base, params.rope_freq_scale = options.rope_freq_base, options.rope_freq_scale
-    params.offload_kqv = params.op_offload = request.device.kind is not DeviceKind.CPU
-    params.no_perf = True
     return params
 
 
@@ -160,7 +128,7 @@ class LlamaCppGenerator(Generator):
         """Token ids; see `Generator.tokenize`."""
         with self._native:
             self._check_open()
-            return self._tokens(text, add_bos)
+            return token_ids(self._vocabulary, text, special=add_bos)
 
     def stream(self, request: GenerationRequest) -> Iterator[Chunk]:
         """Generate; see `Generator.stream`."""
@@ -168,7 +136,7 @@ class LlamaCppGenerator(Generator):
         grammar = constraint_grammar(params.constraint) if params.constraint is not None else None
         with self._native:
             self._check_open()
-            prompt = self._tokens(request.prompt, request.add_bos)
+            prompt = token_ids(self._vocabulary, request.prompt, special=request.add_bos)
             self._check_prompt(prompt)
             cached = self._keep_common(prompt)
             sampler = Sampler(
@@ -301,16 +269,6 @@ class LlamaCppGenerator(Generator):
                 f"llama_decode failed with code {code}: {LOG.reason()}", partial_text=text, value=code
             )
         self._sequence += tokens
-
-    def _tokens(self, text: str, add_bos: bool) -> list[int]:
-        raw = text.encode()
-        room = len(raw) + 2
-        buffer = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._vocabulary, raw, len(raw), buffer, room, add_bos, True)
-        if count < 0:
-            buffer = (llama_cpp.llama_token * -count)()
-            count = llama_cpp.llama_tokenize(self._vocabulary, raw, len(raw), buffer, -count, add_bos, True)
-        return list(buffer[:count])
 
     def _piece(self, token: int, *, special: bool = False) -> bytes:
         """Bytes of a token; those of special ones only when asked for."""

@@ -1,4 +1,4 @@
-"""What both backends make of an open request."""
+"""What all backends make of an open request."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from enginebay import DeviceKind, OpenRequest
 from enginebay.errors import EngineOpenError
-from enginebay_plugins.llama_cpp.options import LlamaCppOptions, LoraAdapter
+from enginebay_plugins.llama_cpp.options import LoraAdapter, ModelOptions
 
-OptionsT = TypeVar("OptionsT", bound=LlamaCppOptions)
+OptionsT = TypeVar("OptionsT", bound=ModelOptions)
 
 ALL_LAYERS = 1 << 16
 
@@ -31,13 +31,13 @@ def model_path(request: OpenRequest) -> Path:
     return path
 
 
-def threads(request: OpenRequest, options: LlamaCppOptions) -> tuple[int, int]:
+def threads(request: OpenRequest, options: ModelOptions) -> tuple[int, int]:
     """Threads for decoding and for prompts. They spin, so more than the usable cores would slow all down."""
     decoding = options.threads or max(1, int(request.cpu.usable_cores))
     return decoding, options.batch_threads or decoding
 
 
-def device_layers(request: OpenRequest, options: LlamaCppOptions) -> int:
+def device_layers(request: OpenRequest, options: ModelOptions) -> int:
     """Layers for the device: none on the CPU; when all fit, also the output, which llama.cpp counts as one more."""
     if options.device_layers is not None:
         return options.device_layers
@@ -68,3 +68,12 @@ def check_adapters(adapters: tuple[LoraAdapter, ...]) -> None:
                 value=str(adapter.path),
                 hint="convert it with llama.cpp's convert_lora_to_gguf.py",
             )
+
+
+def longest_batch(request: OpenRequest, options: ModelOptions) -> int:
+    """Tokens that an embedder must have room for: a text is never read in two, so the longest must fit.
+
+    A multiple of the number of texts: llama.cpp's graph for pooling aborts the process with any other number.
+    """
+    wanted = max(request.context_length, options.batch_size)
+    return -(-wanted // request.streams) * request.streams

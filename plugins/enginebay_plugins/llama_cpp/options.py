@@ -1,4 +1,4 @@
-"""Options of the two llama.cpp backends."""
+"""Options of the llama.cpp backends."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ class LoraAdapter(BaseModel):
     scale: float = 1.0
 
 
-class LlamaCppOptions(BaseModel):
-    """Options of both backends.
+class ModelOptions(BaseModel):
+    """Options of everything that runs a model on llama.cpp.
 
     Attributes:
         threads: threads that decode; None takes the usable cores, rounded down.
-        batch_threads: threads that read prompts; None takes `threads`.
-        batch_size: tokens of a prompt read in one piece.
+        batch_threads: threads that read prompts and texts; None takes `threads`.
+        batch_size: tokens of a prompt, or of several texts to embed, that are read in one piece.
         device_layers: layers on the device, in place of the number computed from memory.
-        cache_type_k, cache_type_v: types of the KV cache; a quantised V needs flash attention.
         flash_attention: "auto" lets llama.cpp decide.
         mmap: map the file in place of reading it.
         mlock: keep the weights from being swapped out.
-        lora: adapters, applied together.
         rope_freq_base, rope_freq_scale: 0 takes the model's.
     """
 
@@ -41,18 +39,28 @@ class LlamaCppOptions(BaseModel):
     batch_threads: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=512, ge=1)
     device_layers: int | None = Field(default=None, ge=0)
-    cache_type_k: CacheType = "f16"
-    cache_type_v: CacheType = "f16"
     flash_attention: Literal["auto", "on", "off"] = "auto"
     mmap: bool = True
     mlock: bool = False
-    lora: tuple[LoraAdapter, ...] = ()
     rope_freq_base: float = Field(default=0.0, ge=0)
     rope_freq_scale: float = Field(default=0.0, ge=0)
 
 
+class LlamaCppOptions(ModelOptions):
+    """Options of both generators.
+
+    Attributes:
+        cache_type_k, cache_type_v: types of the KV cache; a quantised V needs flash attention.
+        lora: adapters, applied together.
+    """
+
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    lora: tuple[LoraAdapter, ...] = ()
+
+
 class XllamacppOptions(LlamaCppOptions):
-    """Options of the server in process.
+    """Options of the generator on the server in process.
 
     Attributes:
         prompt_cache_mib: main memory for KV caches of earlier prompts, beside the slots' own; 0 keeps none.

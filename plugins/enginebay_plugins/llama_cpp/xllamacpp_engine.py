@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import secrets
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import xllamacpp
 
@@ -27,21 +21,14 @@ from enginebay import (
 from enginebay.errors import (
     ContextLengthError,
     EngineClosedError,
-    EngineOpenError,
     GenerationError,
     InvalidParameterError,
 )
 from enginebay_plugins.llama_cpp.grammars import constraint_grammar
 from enginebay_plugins.llama_cpp.guidance import regex_grammar, schema_grammar
-from enginebay_plugins.llama_cpp.opening import (
-    check_adapters,
-    device_index,
-    device_layers,
-    model_path,
-    options_of,
-    threads,
-)
+from enginebay_plugins.llama_cpp.opening import check_adapters, options_of
 from enginebay_plugins.llama_cpp.options import XllamacppOptions
+from enginebay_plugins.llama_cpp.server import Loopback, server_params, start_server
 
 SAMPLERS = ("penalties", "top_k", "temperature", "top_p", "min_p")
 """In enginebay's order; logit bias and grammar come before them by themselves. Temperature keeps the order of the
@@ -52,11 +39,6 @@ GREEDY_SAMPLERS = ("penalties", "top_k")
 _SLOT_STEP = 256
 """llama.cpp rounds a slot's context up to a multiple of this."""
 _FINISH = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
-_FLASH = {
-    "auto": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
-    "on": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
-    "off": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
-}
 _RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp draws a seed for this one."""
 
@@ -69,65 +51,38 @@ def open_engine(request: OpenRequest) -> Generator:
     """
     options = options_of(request, XllamacppOptions)
     check_adapters(options.lora)
-    key = secrets.token_urlsafe(24)
-    params = _params(request, options, key)
-    try:
-        server = xllamacpp.Server(params)
-    except Exception as error:
-        raise EngineOpenError(
-            f"llama.cpp did not open {model_path(request)}: {error}",
-            value=str(request.model.path),
-            hint="verify the file (enginebay models verify), or ask for less context",
-        ) from error
-    return XllamacppGenerator(server, key, _slot_context(request), request.streams, adds_bos=request.model.add_bos)
+    params = _params(request, options)
+    server = start_server(params)
+    loopback = Loopback(server.listening_address, params.api_keys[0])
+    return XllamacppGenerator(server, loopback, _slot_context(request), request.streams, adds_bos=request.model.add_bos)
 
 
 def _slot_context(request: OpenRequest) -> int:
     return -(-request.context_length // _SLOT_STEP) * _SLOT_STEP
 
 
-def _params(request: OpenRequest, options: XllamacppOptions, key: str) -> xllamacpp.CommonParams:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(model_path(request))
+def _params(request: OpenRequest, options: XllamacppOptions) -> xllamacpp.CommonParams:
+    params = server_params(request, options)
     # The context is shared out: each slot gets n_ctx / n_parallel.
     params.n_parallel = request.streams
     params.n_ctx = _slot_context(request) * request.streams
     params.ctx_shift = False
-    params.cpuparams.n_threads, params.cpuparams_batch.n_threads = threads(request, options)
     params.n_batch = max(options.batch_size, request.streams)
     params.n_ubatch = options.batch_size
-    params.n_gpu_layers = device_layers(request, options)
-    params.main_gpu = device_index(request)
-    params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE
-    params.fit_params = False
-    params.flash_attn_type = _FLASH[options.flash_attention]
     params.cache_type_k = _cache_type(options.cache_type_k)
     params.cache_type_v = _cache_type(options.cache_type_v)
-    params.load_mode = _load_mode(options)
     params.cache_ram_mib = options.prompt_cache_mib
-    params.rope_freq_base, params.rope_freq_scale = options.rope_freq_base, options.rope_freq_scale
     adapters = []
     for adapter in options.lora:
         info = xllamacpp.CommonAdapterLoraInfo()
         info.path, info.scale = str(adapter.path.expanduser()), adapter.scale
         adapters.append(info)
     params.lora_adapters = adapters
-    # It listens whether wanted or not: on loopback, on a free port, behind a key that nobody else knows.
-    params.port = 0
-    params.api_keys = [key]
-    params.n_threads_http = 2
-    params.endpoint_slots = params.ui = False
-    params.verbosity = -1
     return params
 
 
 def _cache_type(name: str) -> Any:
     return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{name.upper()}")
-
-
-def _load_mode(options: XllamacppOptions) -> Any:
-    name = {(True, True): "MMAP_MLOCK", (True, False): "MMAP", (False, True): "MLOCK", (False, False): "NONE"}
-    return getattr(xllamacpp.llama_load_mode, f"LLAMA_LOAD_MODE_{name[options.mmap, options.mlock]}")
 
 
 class _Call:
@@ -153,20 +108,18 @@ class XllamacppGenerator(CallbackGenerator):
     """A server with its slots.
 
     Args:
-        key: the server's own API key.
+        loopback: its port.
         slot_context: tokens each slot holds.
         slots: streams decoded together; more wait in the server's queue.
         adds_bos: the tokenizer puts a begin token first, so that a prompt may be empty.
     """
 
-    def __init__(self, server: Any, key: str, slot_context: int, slots: int, *, adds_bos: bool) -> None:
+    def __init__(self, server: Any, loopback: Loopback, slot_context: int, slots: int, *, adds_bos: bool) -> None:
         self.max_concurrency = slots
         self._server: Any = server
         self._adds_bos = adds_bos
         self._context = slot_context
-        self._address = urlsplit(server.listening_address)
-        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-        self._local = threading.local()
+        self._loopback = loopback
         self._lock = threading.Lock()
         self._calls: set[_Call] = set()
 
@@ -225,20 +178,9 @@ class XllamacppGenerator(CallbackGenerator):
         self._opened()
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
-        """Token ids, from the server's own tokenizer over its loopback port: the library has no other way in."""
+        """Token ids, from the server's own tokenizer."""
         self._opened()
-        body = json.dumps({"content": text, "add_special": add_bos, "parse_special": True})
-        for fresh in (False, True):
-            connection = self._connection(fresh)
-            try:
-                connection.request("POST", "/tokenize", body, self._headers)
-                answer = json.loads(connection.getresponse().read())
-                return [int(token) for token in answer["tokens"]]
-            except (OSError, http.client.HTTPException):
-                # The server closes connections that were idle for long: once more on a new one.
-                if fresh:
-                    raise
-        raise AssertionError("unreachable")
+        return self._loopback.tokenize(text, special=add_bos)
 
     def close(self) -> None:
         """Stop running streams and free the model."""
@@ -249,38 +191,13 @@ class XllamacppGenerator(CallbackGenerator):
         for call in calls:
             call.stop()
         if servers:
-            _free(servers, self._address.hostname or "127.0.0.1", self._address.port or 0)
+            self._loopback.free(servers)
 
     def _opened(self) -> Any:
         server = self._server
         if server is None:
             raise EngineClosedError("the engine was closed", hint="open it again")
         return server
-
-    def _connection(self, fresh: bool) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None or fresh:
-            connection = http.client.HTTPConnection(
-                self._address.hostname or "127.0.0.1", self._address.port, timeout=60
-            )
-            self._local.connection = connection
-        return connection
-
-
-def _free(servers: list[Any], host: str, port: int) -> None:
-    """Drop the last reference to a server. Its listener can miss the stop and wait on; a connection wakes it."""
-    gone = threading.Event()
-
-    def wake() -> None:
-        while not gone.wait(0.02):
-            with suppress(OSError):
-                socket.create_connection((host, port), timeout=1).close()
-
-    waking = threading.Thread(target=wake, name="xllamacpp-close", daemon=True)
-    waking.start()
-    servers.clear()
-    gone.set()
-    waking.join()
 
 
 def _body(request: GenerationRequest, context: int) -> dict[str, Any]:
