@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginebay.retrieval.documents import Document, Place
 from enginebay.retrieval.passages import Passage, place_within, where
-from enginebay.retrieval.quoting import SUPPORT, Sources, sentences
+from enginebay.retrieval.quoting import Sources, sentences
 from enginebay.tasks import aanswer_with_citations, answer_with_citations
 from enginebay.tasks.answers import Answer
 
@@ -230,7 +230,7 @@ class _Check:
 
     def _quotation(self, claim: str, among: Sequence[int], *, named: bool) -> Quotation | None:
         best = self._sources.best(claim, self._question, among)
-        if best is None or best.support < SUPPORT:
+        if best is None:
             return None
         passage = self._found[best.text]
         start, end = passage.start + best.span.start, passage.start + best.span.end

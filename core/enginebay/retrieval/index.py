@@ -244,7 +244,7 @@ def _mode(name: str) -> SearchMode:
         return SearchMode(name)
     except ValueError as error:
         raise InvalidParameterError(
-            f"unknown search mode {name!r}", value=name, hint=did_you_mean(str(name), list(SearchMode))
+            f"unknown search mode {name!r}", value=name, hint=did_you_mean(str(name), [one.value for one in SearchMode])
         ) from error
 
 

@@ -16,6 +16,9 @@ SUPPORT = 0.6
 _WINDOW = 3
 """Sentences of a quotation at most."""
 
+_MORE = 0.2
+"""Support that each sentence after the first must add."""
+
 _LONG = 400
 """Characters from which on a sentence, such as a block of code, is taken line by line."""
 
@@ -46,7 +49,7 @@ class Found:
     Attributes:
         text: which of the texts, from 0.
         span: its characters in that text.
-        support: share of the claim's words, by weight, that stand there, 0 to 1; 0 when a number of the claim does not.
+        support: share of the claim's words, by weight, that stand there, `SUPPORT` to 1; all of its numbers do.
     """
 
     text: int
@@ -77,7 +80,7 @@ class Sources:
         self._most = math.log(1 + max(1, len(parts)))
 
     def best(self, claim: str, question: str, among: Sequence[int]) -> Found | None:
-        """The sentences, at most three together, in which most of a claim stands; of equals the shortest.
+        """The sentence in which most of a claim stands, up to three where each adds enough; None if too little does.
 
         Words count by how rare they are in the sources, those that stand nowhere as much as the rarest.
 
@@ -89,19 +92,23 @@ class Sources:
         if not wanted:
             return None
         asked = _words(question) & self._weights.keys() if len(wanted) < _SHORT else frozenset()
-        places = (
-            (self._support(wanted, asked, words), span, text) for text in among for span, words in self._windows(text)
-        )
-        best = max(places, key=lambda place: (round(place[0], 6), place[1].start - place[1].end), default=None)
-        return None if best is None or best[0] == 0 else Found(best[2], best[1], best[0])
+        best: tuple[float, Found] | None = None
+        for text in among:
+            for span, words, more in self._windows(text):
+                support = self._support(wanted, asked, words)
+                worth = support - _MORE * more
+                if support >= SUPPORT and (best is None or worth > best[0]):
+                    best = worth, Found(text, span, support)
+        return None if best is None else best[1]
 
-    def _windows(self, text: int) -> Iterator[tuple[Span, frozenset[str]]]:
+    def _windows(self, text: int) -> Iterator[tuple[Span, frozenset[str], int]]:
+        """Sentences that stand together: where, their words, and how many follow the first one."""
         found = self._texts[text]
         for first in range(len(found)):
             words: frozenset[str] = frozenset()
-            for span, more in found[first : first + _WINDOW]:
-                words |= more
-                yield Span(found[first][0].start, span.end), words
+            for more, (span, own) in enumerate(found[first : first + _WINDOW]):
+                words |= own
+                yield Span(found[first][0].start, span.end), words, more
 
     def _support(self, wanted: frozenset[str], asked: frozenset[str], words: frozenset[str]) -> float:
         if any(stem not in words for stem in wanted if any(letter.isdigit() for letter in stem)):
