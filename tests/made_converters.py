@@ -8,6 +8,7 @@ import time
 
 from enginebay import ConversionRequest
 from enginebay.errors import ModelFormatError
+from gguf_writer import FACTS, write_gguf
 
 
 def copy(request: ConversionRequest) -> None:
@@ -40,3 +41,8 @@ def leave(request: ConversionRequest) -> None:
 
 def dawdle(request: ConversionRequest) -> None:
     time.sleep(600)
+
+
+def pretend_gguf(request: ConversionRequest) -> None:
+    """Writes a GGUF file that has nothing of its source but says that it pools."""
+    write_gguf(request.target, FACTS | {"llama.pooling_type": 1, "general.name": str(request.options)})

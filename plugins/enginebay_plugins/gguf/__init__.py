@@ -11,6 +11,7 @@ SAFETENSORS_TO_GGUF = ConverterSpec(
     source=ModelFormat.SAFETENSORS,
     target=ModelFormat.GGUF,
     factory="enginebay_plugins.gguf.converter:convert",
+    version=2,
     seconds_per_gb=15,
     quantizations=frozenset({"F32", "F16", "BF16"}),
     architectures=frozenset(

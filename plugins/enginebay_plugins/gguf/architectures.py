@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from gguf import MODEL_ARCH, GGUFWriter, PoolingType, RopeScalingType
 
+from enginebay import Pooling
 from enginebay.errors import ModelFormatError
-from enginebay.models.safetensors import read_json
+from enginebay.models.embedding_files import folder_embedding
 from enginebay_plugins.gguf.weights import Floats
 
 Config = Mapping[str, Any]
@@ -156,11 +157,14 @@ def _write_bert(writer: GGUFWriter, config: Config, folder: Path) -> None:
     writer.add_layer_norm_eps(config["layer_norm_eps"])
     writer.add_causal_attention(False)
     writer.add_token_type_count(config["type_vocab_size"])
-    pooling = read_json(folder / "1_Pooling" / "config.json")
-    by_cls = pooling.get("pooling_mode_cls_token") and not pooling.get("pooling_mode_mean_tokens")
-    writer.add_pooling_type(PoolingType.CLS if by_cls else PoolingType.MEAN)
+    facts = folder_embedding(folder)
+    pooling = facts.pooling if facts is not None else None
+    writer.add_pooling_type(_POOLING[pooling] if pooling is not None else PoolingType.NONE)
     if config.get("hidden_act", "gelu") != "gelu" or config.get("position_embedding_type", "absolute") != "absolute":
         raise ModelFormatError("llama.cpp's BERT has gelu and absolute positions", value=config.get("hidden_act"))
+
+
+_POOLING = {Pooling.MEAN: PoolingType.MEAN, Pooling.CLS: PoolingType.CLS, Pooling.LAST: PoolingType.LAST}
 
 
 def _interleaved(name: str, values: Floats, config: Config) -> Floats:
