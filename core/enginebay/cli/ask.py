@@ -89,7 +89,7 @@ def _print(answer: SourcedAnswer) -> None:
     sys.stdout.write(answer.text + "\n")
     for one in answer.quotations:
         out.print(f"\n[bold]\\[{one.number}][/] {escape(_index.shown(one.where))}{_doubt(one)}", soft_wrap=True)
-        out.print(Padding(Text(f"“{' '.join(one.text.split())}”", style="dim"), (0, 0, 0, 4)))
+        out.print(Padding(Text(f"“{' '.join(one.text.split())}”", style="dim"), (0, 0, 0, 4), expand=False))
     if not answer.known:
         near = "" if answer.similarity is None else f"; the nearest passage has a similarity of {answer.similarity:.2f}"
         err.print(f"[dim]no model was asked{near}[/]")

@@ -53,7 +53,7 @@ def search(
         near = "" if passage.similarity is None else f"  [dim]{passage.similarity:.2f}[/]"
         out.print(f"[bold]{escape(_index.shown(passage.where))}[/]{near}", soft_wrap=True)
         text = " ".join(passage.text.split())
-        out.print(Padding(Text(text if len(text) <= _SHOWN else text[:_SHOWN] + " …"), (0, 0, 0, 2)))
+        out.print(Padding(Text(text if len(text) <= _SHOWN else text[:_SHOWN] + " …"), (0, 0, 0, 2), expand=False))
     if not found:
         err.print("nothing found")
 

@@ -184,15 +184,17 @@ def _checked(index: Index, question: str, found: Sequence[Passage], answer: Cite
     left_out = {passage.id for passage in answer.left_out}
     shown = [place for place, passage in enumerate(found) if passage.where not in left_out]
     check = _Check(index, question, found, shown)
-    model_text = answer.text
-    claims = []
-    for span in sentences(model_text):
-        cited = [one for one in answer.citations if span.start <= one.start < span.end]
-        unknown = [number for number in answer.unknown if f"[{number}]" in model_text[span.start : span.end]]
-        text = _BRACKETS.sub("", model_text[span.start : span.end]).strip()
-        if text:
-            claims.append(check.claim(text, {one.number: one.passage for one in cited}, unknown))
-    text = " ".join(claim.text + "".join(f" [{one.number}]" for one in claim.quotations) for claim in claims)
+    claims: list[Claim] = []
+    text, end = "", 0
+    for span in sentences(answer.text):
+        sentence = answer.text[span.start : span.end]
+        cited = {one.number: one.passage for one in answer.citations if span.start <= one.start < span.end}
+        unknown = [number for number in answer.unknown if f"[{number}]" in sentence]
+        if bare := _BRACKETS.sub("", sentence).strip():
+            claim = check.claim(bare, cited, unknown)
+            claims.append(claim)
+            text += answer.text[end : span.start] + bare + "".join(f" [{one.number}]" for one in claim.quotations)
+            end = span.end
     return SourcedAnswer(text, answer.results, answer.left_out, True, tuple(claims), tuple(found), _nearest(found))
 
 
