@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import chromadb
 import httpx
+from chromadb.api.shared_system_client import SharedSystemClient
 from chromadb.config import Settings
 from chromadb.errors import ChromaError
 from filelock import FileLock, Timeout
@@ -96,7 +97,13 @@ def _embedded(folder: Path, opening: ExitStack) -> Any:
             hint=f"close it there, or let all use a server: chroma run --path {folder}, and its address as url",
         ) from error
     opening.callback(lock.release)
-    return chromadb.PersistentClient(str(folder), settings=_settings())
+    try:
+        return chromadb.PersistentClient(str(folder), settings=_settings())
+    except ChromaError:
+        # chromadb keeps what did not start, and would give it out the next time.
+        if str(folder) not in SharedSystemClient._identifier_to_refcount:
+            SharedSystemClient._identifier_to_system.pop(str(folder), None)
+        raise
 
 
 def _server(url: str, request: StoreRequest, options: ChromaOptions, opening: ExitStack) -> Any:

@@ -74,15 +74,17 @@ class ChromaStore(VectorStore):
         return [info for one in self._all() if (info := _facts(one)) is not None]
 
     def drop(self, name: str) -> None:
+        info = self.find(name)
+        if info is None:
+            return
         with suppress(NotFoundError), self._connection.client() as client:
-            first = client.get_collection(name, embedding_function=None)
-            for one in self._beside(first):
+            for one in self._beside(self._first(info)):
                 with suppress(NotFoundError):
                     client.delete_collection(one.name)
             client.delete_collection(name)
-        for info, namespace in list(self._handles):
-            if info.name == name:
-                self._handles.pop((info, namespace), None)
+        for known, namespace in list(self._handles):
+            if known.name == name:
+                self._handles.pop((known, namespace), None)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         first = self._first(collection)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import chromadb
@@ -148,8 +149,9 @@ def test_a_collection_of_another_program_is_left_alone(tmp_path: Path, bay: Bay)
     client.create_collection("words", embedding_function=None).add(ids=["x"], embeddings=[[1.0, 2.0]])
     store = bay.store("chroma", path=tmp_path)
     assert store.collections() == []
-    with pytest.raises(StoreError, match="another program"):
-        store.create_collection("words", 2)
+    for call in (lambda: store.create_collection("words", 2), lambda: store.drop_collection("words")):
+        with pytest.raises(StoreError, match="another program"):
+            call()
     assert client.get_collection("words", embedding_function=None).count() == 1
     client.close()
 
@@ -203,6 +205,37 @@ def test_a_server_that_has_gone_is_an_error_and_one_that_is_back_is_used(tmp_pat
         collection.count()
     with server:
         assert collection.count() == 1
+
+
+def test_a_folder_that_is_none_or_damaged(tmp_path: Path, bay: Bay) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        bay.store("chroma", path=tmp_path / "file" / "store")
+    (tmp_path / "chroma.sqlite3").write_bytes(b"no database at all" * 100)
+    for _ in range(2):  # the second time, the folder's lock is free again
+        with pytest.raises(StoreError, match="not a database"):
+            bay.store("chroma", path=tmp_path)
+
+
+def test_the_key_and_headers_are_sent(bay: Bay) -> None:
+    sent: dict[str, str] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent.update(self.headers)
+            self.send_error(500)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(StoreError, match=url) as caught:
+            bay.store("chroma", url=url, api_key="ck-secret", options={"headers": {"x-team": "blue"}})
+        server.shutdown()
+    assert sent.items() >= {"x-chroma-token": "ck-secret", "x-team": "blue"}.items()
+    assert "ck-secret" not in str(caught.value)
 
 
 def test_addresses_are_checked(bay: Bay) -> None:
