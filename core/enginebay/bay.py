@@ -178,7 +178,7 @@ class Bay:
         model: str,
         *,
         hardware: HardwareProfile | None = None,
-        workload: Workload | str = Workload.LATENCY,
+        workload: Workload | str | None = None,
         features: Collection[Feature | str] = (),
         sampling: Collection[str] = (),
         context_length: int | None = None,
@@ -189,25 +189,30 @@ class Bay:
         allow_software_devices: bool = False,
         conversion: Converting | str = Converting.IF_NEEDED,
         assume_installed: bool = False,
-        interface: Interface | str = Interface.GENERATOR,
+        interface: Interface | str | None = None,
     ) -> Decision:
         """Which backend on which device would run a model, and why; nothing is opened or fetched.
 
         Args:
-            interface: what the model is to be: a generator or an embedder.
+            interface: what the model is to be; None takes an embedder for a model whose files say how it embeds, and a
+                generator for the others.
+            workload: what to rank by; None means the latency of generators, the throughput of embedders.
 
         Raises:
             ModelNotFoundError: the reference leads nowhere, or to a model that is not fetched and whose
                 facts no catalogue has.
         """
+        info = self.models.info(model)
+        embeds = info.embedding is not None if interface is None else Interface(interface) is Interface.EMBEDDER
+        needed = frozenset(Feature(feature) for feature in features)
         requirement = Requirement(
-            interface=Interface(interface),
-            model=self.models.info(model),
-            workload=Workload(workload),
-            features=frozenset(Feature(feature) for feature in features),
+            interface=Interface.EMBEDDER if embeds else Interface(interface or Interface.GENERATOR),
+            model=info,
+            workload=Workload(workload or (Workload.THROUGHPUT if embeds else Workload.LATENCY)),
+            features=needed | _embedding_features(info) if embeds else needed,
             sampling=frozenset(sampling),
-            context_length=context_length,
-            streams=streams,
+            context_length=context_length or (_longest_text(info) if embeds else None),
+            streams=streams or (BATCH_SIZE if embeds else None),
             backend=_unless_auto(backend),
             device=_unless_auto(device),
             memory_limit=memory_limit,
@@ -319,7 +324,7 @@ class Bay:
         model = _with_pooling(self._local_info(config.model), config.pooling)
         facts = model.embedding or EmbeddingFacts()
         opened = self._embedders.open(
-            self.decide(_embedder_requirement(config, model, facts)),
+            self.decide(_embedder_requirement(config, model)),
             self.hardware(),
             options=config.options,
             fallback=config.fallback,
@@ -535,14 +540,12 @@ def _with_pooling(model: ModelInfo, stated: Pooling | None) -> ModelInfo:
     return model
 
 
-def _embedder_requirement(config: EmbedderConfig, model: ModelInfo, facts: EmbeddingFacts) -> Requirement:
-    """What an embedder must do; of a text it reads as much as the model's authors say, unless told otherwise."""
-    longest = min((limit for limit in (facts.max_length, model.context_length) if limit), default=None)
+def _embedder_requirement(config: EmbedderConfig, model: ModelInfo) -> Requirement:
     return Requirement(
         interface=Interface.EMBEDDER,
         model=model,
-        features=frozenset() if facts.plain else frozenset({Feature.EMBEDDING_MODULES}),
-        context_length=config.context_length or longest,
+        features=_embedding_features(model),
+        context_length=config.context_length or _longest_text(model),
         workload=config.workload,
         streams=config.batch_size or BATCH_SIZE,
         backend=_unless_auto(config.backend),
@@ -551,6 +554,18 @@ def _embedder_requirement(config: EmbedderConfig, model: ModelInfo, facts: Embed
         allow_software_devices=config.allow_software_devices,
         conversion=config.conversion,
     )
+
+
+def _embedding_features(model: ModelInfo) -> frozenset[Feature]:
+    """What an engine must have to run all that follows the transformer."""
+    plain = model.embedding is None or model.embedding.plain
+    return frozenset() if plain else frozenset({Feature.EMBEDDING_MODULES})
+
+
+def _longest_text(model: ModelInfo) -> int | None:
+    """Tokens of a text that are read: as many as the model's authors say, and it has positions for."""
+    told = model.embedding.max_length if model.embedding is not None else 0
+    return min((limit for limit in (told, model.context_length) if limit), default=None)
 
 
 def _version(requirement: str) -> str:

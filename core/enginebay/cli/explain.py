@@ -11,7 +11,7 @@ from enginebay.cli import _engine
 from enginebay.cli._output import out, print_json
 from enginebay.errors import ConfigError
 from enginebay.matching.requirement import Workload
-from enginebay.spec import Feature
+from enginebay.spec import Feature, Interface
 from enginebay.suggest import did_you_mean
 
 app = typer.Typer()
@@ -26,7 +26,12 @@ def explain(
     hardware: Annotated[
         Path | None, typer.Option(help="Profile of another machine, from: enginebay probe --json.")
     ] = None,
-    workload: Annotated[Workload, typer.Option(help="What to rank by.")] = Workload.LATENCY,
+    interface: Annotated[
+        Interface | None, typer.Option(help="As what; default: an embedder if its files say how it embeds.")
+    ] = None,
+    workload: Annotated[
+        Workload | None, typer.Option(help="What to rank by; default: latency, for embedders throughput.")
+    ] = None,
     need: Annotated[list[str] | None, typer.Option(help="Feature the engine must have; repeatable.")] = None,
     sampling: Annotated[list[str] | None, typer.Option(help="Sampling parameter it must have; repeatable.")] = None,
     context_length: _engine.ContextLength = None,
@@ -62,6 +67,7 @@ def explain(
     decision = bay.explain(
         model,
         hardware=elsewhere,
+        interface=interface,
         workload=workload,
         features=need or (),
         sampling=sampling or (),

@@ -18,6 +18,7 @@ COMMANDS = (
     "config",
     "convert",
     "doctor",
+    "embed",
     "explain",
     "generate",
     "index",

@@ -346,15 +346,20 @@ def _why(
         where = f"{nearest.backend} on {nearest.device}" if nearest.device else nearest.backend
         told = "; ".join(reason.message for reason in nearest.reasons)
         return f"no backend can run {what} here; the nearest, {where}: {told}"
-    best = accepted[0]
-    why = f"{_place(best)} is the {'only one' if len(accepted) == 1 else 'fastest'} that can run {what}"
+    best, second = accepted[0], accepted[1] if len(accepted) > 1 else None
+    ratio = _speed(best, requirement) / _speed(second, requirement) if second and best.estimate else None
+    passed_by = ratio is not None and ratio < 1 / LEVEL
+    kind = "the fastest" if second else "the only one"
+    why = f"{_place(best)} is {kind} that can run {what}{' as it is' if passed_by else ''}"
     if best.conversion is not None:
         why += f" after a conversion ({told_conversion(best.conversion)})"
     if best.estimate is not None:
         why += f": {_told_speed(best.estimate, requirement)}"
-    if len(accepted) > 1 and best.estimate is not None:
-        ratio = _speed(best, requirement) / _speed(accepted[1], requirement)
-        why += f", {ratio:.1f} times {_place(accepted[1])}" if ratio >= LEVEL else f", level with {_place(accepted[1])}"
+    if second is not None and ratio is not None:
+        if passed_by:
+            why += f"; {_place(second)} would be {1 / ratio:.1f} times as fast after a conversion"
+        else:
+            why += f", {ratio:.1f} times {_place(second)}" if ratio >= LEVEL else f", level with {_place(second)}"
     return why
 
 

@@ -221,3 +221,12 @@ def test_observers_are_told_of_requests(model: str) -> None:
     with make_bay(spec_of("fake"), tell=lambda event: told.append(event)) as bay:
         bay.embedder(model).embed_documents(["ab"])
     assert [(event.backend, event.usage.prompt_tokens if event.usage else None) for event in told] == [("fake", 3)]
+
+
+def test_explaining_judges_an_embedder_as_opening_it_does(model: str) -> None:
+    with make_bay(spec_of("fake"), fake_spec("generator", formats=frozenset({ModelFormat.SAFETENSORS}))) as bay:
+        explained, opened = bay.explain(model), bay.embedder(model).decision
+        assert explained.requirement == opened.requirement
+        assert [found.backend for found in explained.matches] == ["fake"]
+        generating = bay.explain(model, interface="generator")
+        assert [found.backend for found in generating.matches] == ["generator"]
