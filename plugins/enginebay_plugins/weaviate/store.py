@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,6 +51,9 @@ _PAGE = 250
 
 _IDS = 1000
 """Ids of one deletion."""
+
+_MOST = 10_000
+"""Results of one query at most, unless the server is configured otherwise."""
 
 _THREADS = 8
 
@@ -163,16 +167,13 @@ class WeaviateStore(VectorStore):
         return [as_hit(one, one.metadata.score, one.metadata.score, False) for one in found]
 
     def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
-        page = _page(collection)
-        return [
-            as_record(one)
-            for start in range(0, len(ids), page)
-            for one in self._fetched(collection, ids[start : start + page], namespace)
-        ]
+        found = self._objects(collection, [object_id(one) for one in ids], namespace)
+        return [as_record(one) for one in found]
 
     def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
         for start in range(0, len(ids), _IDS):
-            self._delete_some(collection, namespace, _with_ids(ids[start : start + _IDS]))
+            part = [object_id(one) for one in ids[start : start + _IDS]]
+            self._delete_some(collection, namespace, _with_ids(part))
 
     def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
         if where is None:
@@ -198,12 +199,8 @@ class WeaviateStore(VectorStore):
         )
 
     def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
-        last = None
-        while found := self._page_after(collection, namespace, last):
-            last = found[-1].uuid
-            # The server takes no filter together with a place to go on from.
-            records = (as_record(one) for one in found)
-            yield from (record for record in records if where is None or matches(where, record.metadata))
+        found = self._all(collection, namespace) if where is None else self._some(collection, where, namespace)
+        return (record for record in map(as_record, found) if where is None or matches(where, record.metadata))
 
     def wait_until_visible(
         self, collection: CollectionInfo, ids: Sequence[str], namespace: str, timeout: float
@@ -254,27 +251,42 @@ class WeaviateStore(VectorStore):
     def _filters(self, collection: CollectionInfo, where: Filter | None) -> Any:
         return None if where is None else as_server_filter(where, self._schema.has_property(collection))
 
-    def _fetched(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Any]:
-        return self._of_tenant(
+    def _objects(self, collection: CollectionInfo, ids: Sequence[uuid.UUID], namespace: str) -> Iterator[Any]:
+        """The objects of these ids, as far as they are there."""
+        page = _page(collection)
+        for start in range(0, len(ids), page):
+            part = ids[start : start + page]
+            yield from self._fetched(collection, namespace, filters=_with_ids(part), limit=len(part))
+
+    def _all(self, collection: CollectionInfo, namespace: str) -> Iterator[Any]:
+        """All objects of a tenant."""
+        last = None
+        while found := self._fetched(collection, namespace, limit=_page(collection), after=last):
+            yield from found
+            last = found[-1].uuid
+
+    def _some(self, collection: CollectionInfo, where: Filter, namespace: str) -> Iterator[Any]:
+        """At least the objects that match. The server takes no filter together with a place to go on from."""
+        filters = self._filters(collection, where)
+        found: list[uuid.UUID] = self._of_tenant(
             collection,
             namespace,
-            lambda tenant: (
-                tenant.query.fetch_objects(
-                    filters=_with_ids(ids), limit=len(ids), include_vector=True, return_properties=RETURNED
-                ).objects
-            ),
+            lambda tenant: [
+                one.uuid
+                for one in tenant.query.fetch_objects(filters=filters, limit=_MOST, return_properties=[]).objects
+            ],
             [],
         )
+        if len(found) < _MOST:
+            return self._objects(collection, found, namespace)
+        return self._all(collection, namespace)
 
-    def _page_after(self, collection: CollectionInfo, namespace: str, last: Any) -> list[Any]:
+    def _fetched(self, collection: CollectionInfo, namespace: str, **asked: Any) -> list[Any]:
+        """Whole objects of a tenant."""
         return self._of_tenant(
             collection,
             namespace,
-            lambda tenant: (
-                tenant.query.fetch_objects(
-                    limit=_page(collection), after=last, include_vector=True, return_properties=RETURNED
-                ).objects
-            ),
+            lambda tenant: tenant.query.fetch_objects(include_vector=True, return_properties=RETURNED, **asked).objects,
             [],
         )
 
@@ -303,18 +315,19 @@ class WeaviateStore(VectorStore):
 
     def _visible(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> bool:
         """Whether a search by vector finds all of these."""
-        records = self._fetched(collection, ids[:1], namespace)
+        records = self.get(collection, ids[:1], namespace)
         if not records:
             return False
+        asked = [object_id(one) for one in ids]
         found: list[Any] = self._of_tenant(
             collection,
             namespace,
             lambda tenant: (
                 tenant.query.near_vector(
-                    near_vector=records[0].vector[VECTOR],
+                    near_vector=records[0].vector.tolist(),
                     target_vector=VECTOR,
                     limit=len(ids),
-                    filters=_with_ids(ids),
+                    filters=_with_ids(asked),
                     return_properties=[],
                 ).objects
             ),
@@ -323,8 +336,8 @@ class WeaviateStore(VectorStore):
         return len(found) == len(ids)
 
 
-def _with_ids(ids: Sequence[str]) -> Any:
-    return ServerFilter.by_id().contains_any([object_id(one) for one in ids])
+def _with_ids(ids: Sequence[uuid.UUID]) -> Any:
+    return ServerFilter.by_id().contains_any(list(ids))
 
 
 def _page(collection: CollectionInfo) -> int:

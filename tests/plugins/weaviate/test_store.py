@@ -150,6 +150,19 @@ def test_deletions_beyond_what_a_server_deletes_at_once(server: WeaviateEmulator
     assert sorted(one.id for one in words.scan()) == list("01234")
 
 
+@pytest.mark.parametrize("most", [10, 30, 10_000])
+def test_a_scan_by_a_filter_of_few_and_many_matches(
+    words: Collection, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(store, "_MOST", most)
+    monkeypatch.setattr(store, "_PAGE", 7)
+    words.upsert(record(f"{n}", n=n) for n in range(35))
+    found = list(words.scan(where=F.n >= 5))
+    assert sorted(int(one.id) for one in found) == list(range(5, 35))
+    assert found[0].vector.tolist() == [1, 0]
+    assert len(list(words.scan())) == 35
+
+
 def test_many_records_go_in_messages_of_limited_size(words: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_MESSAGE_BYTES", 3000)
     sent: list[int] = []
