@@ -19,7 +19,7 @@ Generator = Annotated[
     str | None,
     typer.Option("--generator", "-g", help="A configured generator, or a model: catalogue name, path, hf:…, pypi:…"),
 ]
-Model = Annotated[str | None, typer.Option("--model", "-m", help="Model reference, in place of the generator's.")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Model reference, in place of the configured one.")]
 Backend = Annotated[str | None, typer.Option("--backend", "-b", help="Backend to use; auto lets the matcher choose.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", "-d", help="Device id or kind, such as cuda:0 or cpu.")]
 ContextLength = Annotated[int | None, typer.Option("--context-length", help="Tokens the context must hold.", min=1)]

@@ -83,12 +83,13 @@ def _open(
 
 
 def _print_similarity(handle: EmbedderHandle, texts: list[str], truncate: bool | None) -> None:
+    import numpy as np
     from rich.markup import escape
     from rich.table import Table
 
     vectors = handle.embed_documents(texts, truncate=truncate)
     table = Table("", *(str(place) for place in range(len(texts))), box=None)
-    for place, (text, row) in enumerate(zip(texts, handle.similarity(vectors, vectors), strict=True)):
+    for place, (text, row) in enumerate(zip(texts, np.asarray(handle.similarity(vectors, vectors)), strict=True)):
         table.add_row(f"{place} {escape(text[:40])}", *(f"{score:.3f}" for score in row))
     out.print(table)
 
