@@ -164,10 +164,12 @@ class PostgresServer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it asks platformdirs for a folder that a container may lack
             from pgserver import get_server
-        if self._server is None:
-            self._server = get_server(self._folder, cleanup_mode="delete")
-        else:
+        if self._server is not None:
             self._server.ensure_postgres_running()
+            return
+        self._server = get_server(self._folder, cleanup_mode="delete")
+        self._run("ALTER SYSTEM SET fsync = off")  # what outlives a kill need not outlive a power failure
+        self._run("SELECT pg_reload_conf()")
 
     def kill(self) -> None:
         """End it the hard way, as a crash would."""
@@ -179,12 +181,15 @@ class PostgresServer:
 
     def new_database(self) -> str:
         """The url of an empty database."""
+        name = f"test_{next(self._names)}"
+        self._run(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(name))
+
+    def _run(self, statement: str) -> None:
         import psycopg
 
-        name = f"test_{next(self._names)}"
         with closing(psycopg.connect(self._server.get_uri(), autocommit=True)) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return str(self._server.get_uri(name))
+            connection.execute(statement)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

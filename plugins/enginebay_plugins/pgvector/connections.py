@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 _ATTEMPTS = 5
 """Tries of one piece of work that others' locks, or a restart of the server, put an end to."""
+
+
+_TRY_SECONDS = 1.0
 
 
 class Connections:
@@ -78,13 +82,18 @@ class Connections:
             StoreError: PostgreSQL's errors, translated.
             EngineClosedError: the store is closed.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        give_up = time.monotonic() + self._options.connect_timeout
+        attempt = 1
+        while True:
             try:
                 return self._tried(work)
             except _TryAgainError as again:
-                if attempt == _ATTEMPTS:
+                attempt += 1
+                if attempt > _ATTEMPTS:
                     raise self._translated(again.cause) from again.cause
             except PoolTimeout as error:
+                if time.monotonic() < give_up:
+                    continue
                 raise StoreError(
                     f"{self.where} gives no connection within {self._options.connect_timeout:g} s",
                     value=self.where,
@@ -92,7 +101,6 @@ class Connections:
                 ) from error
             except psycopg.Error as error:
                 raise self._translated(error) from error
-        raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
         """Close all connections."""
@@ -127,7 +135,9 @@ class Connections:
                     self._conninfo,
                     min_size=0,
                     max_size=self._options.pool_size,
-                    timeout=self._options.connect_timeout,
+                    # Left to itself, it waits longer and longer between tries, while the server has long been back.
+                    timeout=_TRY_SECONDS,
+                    reconnect_timeout=_TRY_SECONDS,
                     kwargs={"autocommit": True},
                     configure=self._configure,
                     open=True,

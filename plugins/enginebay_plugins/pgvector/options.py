@@ -26,7 +26,7 @@ class PgvectorOptions(FrozenModel):
         pool_size: connections at most.
     """
 
-    schema_name: str = Field(default="enginebay", min_length=1, max_length=63, pattern=r"^[^\x00]+$")
+    schema_name: str = Field(default="enginebay", min_length=1, max_length=63, pattern=r"^[^\x00%]+$")
     index: Literal["exact", "hnsw"] = "exact"
     hnsw_m: int = Field(default=16, ge=2, le=100)
     hnsw_ef_construction: int = Field(default=64, ge=4, le=1000)

@@ -268,9 +268,10 @@ class PgvectorStore(VectorStore):
         matching, parameters = _matching(where)
         # No index is over the sum, so that every record is looked at.
         distance = f"(vector {_OPERATORS[collection.metric]} %s){'' if indexed else ' + 0'}"
+        order = "distance" if indexed else "distance, id"  # an index has no order among equals to offer
         statement = (
             f"SELECT id, {'vector' if with_vectors else 'NULL'}, metadata, content, {distance} AS distance "
-            f"FROM {{table}} WHERE namespace = %s{matching} ORDER BY distance, id LIMIT %s"
+            f"FROM {{table}} WHERE namespace = %s{matching} ORDER BY {order} LIMIT %s"
         )
         candidates = str(min(max(limit, self._options.hnsw_ef_search), 1000))
 
