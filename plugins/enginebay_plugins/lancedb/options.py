@@ -17,7 +17,7 @@ class LancedbOptions(FrozenModel):
             at least `index_from` records, which is brought up to date when the table is tidied, and may miss near
             records; what was written since is compared one by one.
         index_from: records from which an index is made; LanceDB needs 256 at least.
-        hnsw_ef_search: candidates looked at by a query; one with a higher limit looks at as many.
+        hnsw_ef_search: candidates looked at by a query; at least four for each hit asked for.
         tidy_every: versions of a table after which small files are joined, indexes brought up to date and old versions
             removed; each write makes one. 0 leaves it to others.
         keep_versions: seconds that old versions are kept for those who still read them.

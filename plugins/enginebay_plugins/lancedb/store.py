@@ -142,7 +142,8 @@ class LancedbStore(VectorStore):
                 .limit(limit)
             )
             if self.approximate:
-                found = search.ef(max(limit, self._options.hnsw_ef_search)).refine_factor(_REFINED).to_arrow()
+                candidates = max(limit * _REFINED, self._options.hnsw_ef_search)
+                found = search.ef(candidates).refine_factor(_REFINED).to_arrow()
                 if len(found) < limit:  # the index gave up, or there are no more
                     found = search.bypass_vector_index().to_arrow()
             else:
