@@ -120,9 +120,10 @@ def _server(url: str, request: StoreRequest, options: ChromaOptions, opening: Ex
     client = chromadb.HttpClient(
         parts.hostname, port, secure, headers, _settings(), tenant=options.tenant, database=options.database
     )
-    session = client._server._session  # there is no public way to give it a time limit, and nobody closes it
-    session.timeout = options.timeout
-    opening.callback(session.close)
+    # chromadb gives its two sessions no time limit, and closes neither; there is no public way.
+    for session in (client._server._session, client._admin_client._server._session):
+        session.timeout = options.timeout
+        opening.callback(session.close)
     return client
 
 

@@ -95,6 +95,7 @@ class PineconeStore(VectorStore):
         self._client: Any = client
         self._options = options
         self._indexes: dict[CollectionInfo, Any] = {}
+        self._opened: list[Any] = []  # some thread may still use one that has gone: all are closed at the end
         self._written: dict[tuple[CollectionInfo, str], int] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -134,7 +135,7 @@ class PineconeStore(VectorStore):
         with suppress(NotFoundError), self._control(f"collection {name!r} cannot be deleted"):
             self._client.indexes.delete(index_name(name), timeout=self._options.make_timeout)
         for info in [info for info in list(self._indexes) if info.name == name]:
-            self._forget(info)
+            self._indexes.pop(info, None)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         def listed(index: Any) -> list[str]:
@@ -243,9 +244,10 @@ class PineconeStore(VectorStore):
 
     def close(self) -> None:
         self._closed = True
-        for info in list(self._indexes):
-            self._forget(info)
-        self._client.close()
+        with self._lock:
+            opened, self._opened = self._opened, []
+        for one in (*opened, self._client):
+            one.close()
 
     def _visible(self, collection: CollectionInfo, ids: list[str], namespace: str, target: int) -> bool:
         answer = self._using(
@@ -290,10 +292,10 @@ class PineconeStore(VectorStore):
         try:
             return call(self._index(collection))
         except PineconeError as error:
-            self._forget(collection)
-            if not isinstance(error, RateLimitError | ServiceError | PineconeTimeoutError) and self._has_gone(
-                collection
-            ):
+            if isinstance(error, NotFoundError | PineconeConnectionError):
+                self._indexes.pop(collection, None)  # it may be elsewhere now
+            passing = isinstance(error, RateLimitError | ServiceError | PineconeTimeoutError)
+            if not passing and self._has_gone(collection):
                 raise _gone(collection) from error
             if isinstance(error, NotFoundError):
                 return None
@@ -311,15 +313,12 @@ class PineconeStore(VectorStore):
             model = self._described(collection.name)
             if model is None or _facts(model) != collection:
                 raise _gone(collection)
-            index = self._client.index(host=model.host)
-            index = self._indexes.setdefault(collection, index)
+            with self._lock:
+                index = self._indexes.get(collection)
+                if index is None:
+                    index = self._indexes[collection] = self._client.index(host=model.host)
+                    self._opened.append(index)
         return index
-
-    def _forget(self, collection: CollectionInfo) -> None:
-        """Ask anew where the index is, the next time."""
-        index = self._indexes.pop(collection, None)
-        if index is not None and self._closed:
-            index.close()
 
     def _described(self, name: str) -> Any:
         try:
