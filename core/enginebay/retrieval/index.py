@@ -110,7 +110,7 @@ class Index:
         Args:
             paths: folders, and files. A path that was there in an earlier run and has gone is removed.
             metadata: of each document, to filter by.
-            progress: told after each document.
+            progress: told after each document, and as passages are embedded.
 
         Raises:
             DocumentError: a path leads nowhere and nothing of it is in the index; wrong patterns or metadata.
@@ -133,10 +133,10 @@ class Index:
         """
         from enginebay.retrieval.watching import changes
 
-        yield self.sync(*paths, metadata=metadata, progress=progress)
-        for _ in changes([Path(path) for path in paths], stop):
+        # The first run begins when the paths are watched already: what changes meanwhile is not missed.
+        for number, _ in enumerate(changes([Path(path) for path in paths], stop)):
             report = self.sync(*paths, metadata=metadata, progress=progress)
-            if not report.nothing_changed:
+            if number == 0 or not report.nothing_changed:
                 yield report
 
     def upsert(self, documents: Document | Iterable[Document], *, progress: Tell | None = None) -> SyncReport:

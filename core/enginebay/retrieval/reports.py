@@ -49,7 +49,7 @@ class Progress:
 
     Attributes:
         documents: read, of `total`.
-        passages: embedded and written.
+        passages: embedded.
         source: the document read last.
     """
 

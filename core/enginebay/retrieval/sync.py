@@ -64,6 +64,7 @@ class _Tally:
     tell: Tell | None
     total: int = 0
     read: int = 0
+    source: str = ""
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unchanged: int = 0
@@ -88,14 +89,15 @@ class _Tally:
                 named.append(source)
             if isinstance(item, _Same):
                 self.unchanged += 1
-            self._say(source)
+            self.source = source
+            self._say()
             if isinstance(item, Cut):
                 (self.changed if source in self.had else self.added).append(source)
                 yield item
 
-    def wrote(self, passages: int, source: str) -> None:
-        self.passages += passages
-        self._say(source)
+    def embedding(self, done: int, total: int) -> None:
+        """Tell how far the batch is that is being embedded."""
+        self._say(done)
 
     def report(self, removed: Sequence[str]) -> SyncReport:
         return SyncReport(
@@ -107,9 +109,9 @@ class _Tally:
             self.passages,
         )
 
-    def _say(self, source: str) -> None:
+    def _say(self, embedded: int = 0) -> None:
         if self.tell is not None:
-            self.tell(Progress(self.read, self.total, self.passages, source))
+            self.tell(Progress(self.read, self.total, self.passages + embedded, self.source))
 
 
 class Syncing:
@@ -173,11 +175,12 @@ class Syncing:
         with ThreadPoolExecutor(1, thread_name_prefix="enginebay-write") as executor:
             writing: Future[None] | None = None
             for batch in batches(cuts, BATCH):
-                vectors = self._index.embedder.embed_documents(text for part in batch for text in part.texts())
+                texts = [text for part in batch for text in part.texts()]
+                vectors = self._index.embedder.embed_documents(texts, progress=tally.embedding)
                 if writing is not None:
                     writing.result()
                 writing = executor.submit(self._writer.write, batch, vectors, recipe)
-                tally.wrote(len(vectors), batch[-1].cut.document.id)
+                tally.passages += len(texts)
             if writing is not None:
                 writing.result()
 

@@ -8,15 +8,21 @@ from pathlib import Path
 
 from enginebay.retrieval.libraries import load
 
+_LOOK = 300
+"""Milliseconds after which the watcher looks whether it is to stop."""
+
 
 def changes(paths: Sequence[Path], stop: threading.Event | None = None) -> Iterator[None]:
-    """Give something whenever something has changed below the paths, until `stop` is set.
+    """Give something once the paths are watched, and again whenever something has changed below them.
 
-    Changes of hidden files are told, too: a .gitignore is one.
+    Changes of hidden files are told, too: a .gitignore is one. It ends when `stop` is set.
 
     Raises:
         BackendUnavailableError: watchfiles is not installed.
     """
-    library = load("watchfiles")
-    for _ in library.watch(*paths, stop_event=stop, watch_filter=None, debounce=400, raise_interrupt=True):
-        yield None
+    watched = load("watchfiles").watch(
+        *paths, stop_event=stop, watch_filter=None, debounce=400, rust_timeout=_LOOK, yield_on_timeout=True
+    )
+    for number, found in enumerate(watched):
+        if found or number == 0:
+            yield None
