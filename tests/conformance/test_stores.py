@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from emulators.pinecone_emulator import PineconeEmulator
+from emulators.qdrant_emulator import QdrantEmulator
 from emulators.weaviate_emulator import WeaviateEmulator
 from enginebay import Bay
 from enginebay.stores import Store
@@ -116,7 +117,7 @@ class TestQdrant(EmbeddedConformance):
     """
 
     backend = "qdrant"
-    records = 250
+    records = 150
     filters = 40
 
     @pytest.fixture(scope="class")
@@ -125,3 +126,16 @@ class TestQdrant(EmbeddedConformance):
         memory = "/dev/shm"
         with TemporaryDirectory(dir=memory if Path(memory).is_dir() else None) as name:
             yield Path(name)
+
+
+class TestQdrantEmulator(StoreConformance):
+    """Qdrant's client on an emulator of its server, which is the client's own local mode again."""
+
+    records = 120
+    filters = 20
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_store(cls) -> Iterator[Callable[[], Store]]:
+        with QdrantEmulator() as emulator, ExitStack() as bays:
+            yield lambda: bays.enter_context(Bay()).store("qdrant", url=emulator.url)

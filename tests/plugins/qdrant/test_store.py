@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
+from emulators.qdrant_emulator import QdrantEmulator
 from enginebay import Bay, F, Record
 from enginebay.errors import (
     CollectionNotFoundError,
@@ -191,3 +192,35 @@ def test_servers_and_options_are_checked(folder: Path, bay: Bay) -> None:
         bay.store("qdrant", url="http://127.0.0.1:9")
     with pytest.raises(OptionError, match="exact"):
         bay.store("qdrant", path=folder, options={"exakt": True})
+
+
+def test_what_a_server_is_told() -> None:
+    with QdrantEmulator("right") as emulator, Bay() as bay:
+        options = {"indexed_fields": ["year", "a b"], "hnsw_ef": 99}
+        with pytest.warns(UserWarning, match="insecure"):
+            store = bay.store("qdrant", url=emulator.url, api_key="right", options=options)
+        collection = store.create_collection("words", 2)
+        assert collection.approximate
+        fields = {
+            f"{kind}_{name}" for kind in ("kind", "string", "list", "number", "boolean") for name in ("year", "a-20-b")
+        }
+        assert set(emulator.indexes["words"]) == {"namespace", *fields}
+        assert emulator.indexes["words"]["namespace"].is_tenant
+        collection.upsert([record(f"{number}", 1.0, number, year=number) for number in range(12)])
+        assert len(collection.query([1, 0], limit=10)) == 10
+        assert [params.hnsw_ef for params in emulator.searches] == [99]
+        assert len(collection.query([1, 0], limit=20)) == 12
+        assert [params.exact for params in emulator.searches] == [False, False, True]
+        with Bay() as other, pytest.warns(UserWarning, match="insecure"), pytest.raises(StoreError) as refused:
+            other.store("qdrant", url=emulator.url, api_key="wrong")
+        assert "status 401" in str(refused.value)
+        assert "wrong" not in str(refused.value)
+
+
+def test_large_batches_are_cut_to_what_a_server_takes() -> None:
+    with QdrantEmulator() as emulator, Bay() as bay:
+        collection = bay.store("qdrant", url=emulator.url).create_collection("words", 4000)
+        vectors = np.random.default_rng(1).normal(size=(500, 4000))
+        collection.upsert([Record(f"{number}", vector, text="x" * 20_000) for number, vector in enumerate(vectors)])
+        assert collection.count() == 500
+        assert emulator.requests.count("PUT collections/*/points") > 1
