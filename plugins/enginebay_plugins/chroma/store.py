@@ -49,7 +49,8 @@ class ChromaStore(VectorStore):
         self._options = options
         self._handles: dict[tuple[CollectionInfo, str], Any] = {}
         with connection.client() as client:
-            self.max_batch = client.get_max_batch_size()
+            # A server refuses requests of more than 40 MB, too.
+            self.max_batch = min(client.get_max_batch_size(), self.max_batch)
 
     def create(self, info: CollectionInfo) -> None:
         facts = {"enginebay": 1, "dimension": info.dimension, "metric": info.metric.value}
