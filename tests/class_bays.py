@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from enginebay import Bay
+from enginebay import Bay, HardwareProfile
 from enginebay.embedding.handle import EmbedderHandle
 from enginebay.generation.handle import GeneratorHandle
 
@@ -43,11 +43,11 @@ def open_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
 
 
 @pytest.fixture(scope="class")
-def class_embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEmbedder]:
+def class_embedder(tmp_path_factory: pytest.TempPathFactory, this_machine: HardwareProfile) -> Iterator[OpenEmbedder]:
     """Opens embedders in one bay, which is closed after the class."""
     root = tmp_path_factory.mktemp("conformance")
     with folders(root):
-        bay = Bay()
+        bay = Bay(hardware=this_machine)
 
     def open_one(model: Path | str, backend: str, **changes: Any) -> EmbedderHandle:
         with folders(root):

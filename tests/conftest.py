@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from enginebay import ConverterSpec
+from enginebay import ConverterSpec, HardwareProfile
 from enginebay.models.converting import ConvertedModels
 from real_servers import PostgresServer
 
@@ -52,6 +52,16 @@ def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL with pgvector; `new_database()` gives a url."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def this_machine(tmp_path_factory: pytest.TempPathFactory) -> HardwareProfile:
+    """The real machine, probed once: it takes seconds, and each test has a cache of its own."""
+    from enginebay import Bay
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINEBAY_CACHE_DIR", str(tmp_path_factory.mktemp("probe")))
+        return Bay().hardware()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from enginebay import Bay
+from enginebay import Bay, HardwareProfile
 from enginebay.embedding.handle import EmbedderHandle
 from enginebay.errors import TruncationWarning
 from enginebay.testing.embedder_subject import RELATED, SENTENCES, WRITINGS, cosines, many_texts
@@ -40,19 +40,24 @@ def embedded(handle: EmbedderHandle) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def reference(minilm_path: Path) -> tuple[NDArray[np.float32], str, list[int]]:
+def reference(minilm_path: Path, this_machine: HardwareProfile) -> tuple[NDArray[np.float32], str, list[int]]:
     """Vectors, fingerprint and token counts by the library of the model's authors."""
-    with Bay() as bay:
+    with Bay(hardware=this_machine) as bay:
         handle = bay.embedder(str(minilm_path), backend="sentence_transformers")
         return embedded(handle), handle.fingerprint, handle.count_tokens(TEXTS)
 
 
 @pytest.mark.parametrize(("backend", "model", "least"), CASES, ids=lambda value: str(value))
 def test_vectors_agree(
-    backend: str, model: str, least: float, reference: tuple[NDArray[np.float32], str, list[int]], request
+    backend: str,
+    model: str,
+    least: float,
+    reference: tuple[NDArray[np.float32], str, list[int]],
+    this_machine: HardwareProfile,
+    request: pytest.FixtureRequest,
 ) -> None:
     expected, fingerprint, counts = reference
-    with Bay() as bay:
+    with Bay(hardware=this_machine) as bay:
         handle = bay.embedder(str(request.getfixturevalue(model)), backend=backend)
         found = embedded(handle)
         assert handle.context_length == 256, "as its authors have it, not the 512 that it has positions for"

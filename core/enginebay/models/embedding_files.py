@@ -31,6 +31,9 @@ _MODES: Mapping[str, Pooling] = {
 
 _PLAIN = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 
+_OFFSET = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "data2vec-text"})
+"""Architectures whose positions begin after that of the padding token: the first ones stand for no place."""
+
 _NO_LIMIT = 10**9
 """Tokenizers without a limit write a number with thirty digits."""
 
@@ -97,7 +100,10 @@ def _mode(pooling: Mapping[str, Any]) -> Pooling | None:
 
 def _longest(folder: Path) -> int:
     """The smaller of what positions and tokenizer have room for; 0 when neither says."""
-    positions = read_json(folder / "config.json").get("max_position_embeddings") or 0
+    config = read_json(folder / "config.json")
+    positions = config.get("max_position_embeddings") or 0
+    if config.get("model_type") in _OFFSET:
+        positions -= int(config.get("pad_token_id", 1)) + 1
     tokens = read_json(folder / "tokenizer_config.json").get("model_max_length") or 0
     told = [int(limit) for limit in (positions, tokens) if 0 < limit < _NO_LIMIT]
     return min(told, default=0)

@@ -184,12 +184,13 @@ def _info(
 def config_facts(path: Path, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `ModelInfo` that config.json and the tokenizer's files tell."""
     text = config.get("text_config", config)
-    heads = int(text.get("num_attention_heads", 0))
-    hidden = int(text.get("hidden_size", 0))
+    # DistilBERT has names of its own.
+    heads = int(text.get("num_attention_heads") or text.get("n_heads") or 0)
+    hidden = int(text.get("hidden_size") or text.get("dim") or 0)
     return {
         "architecture": str(config.get("model_type", "")),
         "name": str(config.get("_name_or_path", "")) or path.name,
-        "layers": int(text.get("num_hidden_layers", 0)),
+        "layers": int(text.get("num_hidden_layers") or text.get("n_layers") or 0),
         "heads": heads,
         "kv_heads": int(text.get("num_key_value_heads") or heads),
         "head_dim": int(text.get("head_dim") or (hidden // heads if heads else 0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 from ctranslate2.converters import TransformersConverter
 
@@ -13,6 +14,17 @@ from enginebay.models.tokenizer import FILES
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 SOURCE_CONFIG = "source_config.json"
 """The source's config.json: CTranslate2's own of that name does not tell layers, heads or context."""
+
+
+class _Converter(TransformersConverter):  # type: ignore[misc]
+    """CTranslate2's converter, on a transformers that has no kind of positions but the usual one any more."""
+
+    def load_model(self, model_class: Any, model_name_or_path: str, **options: Any) -> Any:
+        """Load the source; CTranslate2 asks encoders for an attribute that older versions of transformers gave."""
+        model = super().load_model(model_class, model_name_or_path, **options)
+        if not hasattr(model.config, "position_embedding_type"):
+            model.config.position_embedding_type = "absolute"
+        return model
 
 
 def convert(request: ConversionRequest) -> None:
@@ -30,11 +42,11 @@ def convert(request: ConversionRequest) -> None:
     request.report(f"converting to {quantization}", 0.0)
     present = [name for name in FILES if (request.source / name).exists()]
     try:
-        converter = TransformersConverter(str(request.source), copy_files=present)
+        converter = _Converter(str(request.source), copy_files=present)
         converter.convert(str(request.target), quantization=quantization)
-    except (ValueError, KeyError, RuntimeError, OSError, AttributeError) as error:
+    except (ValueError, KeyError, RuntimeError, OSError, AttributeError, AssertionError) as error:
         raise ModelFormatError(
-            f"CTranslate2 cannot convert {request.source}: {error}",
+            f"CTranslate2 cannot convert {request.source}: {error or type(error).__name__}",
             value=str(request.source),
             hint="see its list of supported models, or take another backend",
         ) from error

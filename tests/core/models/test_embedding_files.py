@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from embedding_folder import MEAN, write, write_embedding_folder
+from embedding_folder import CONFIG, MEAN, write, write_embedding_folder
 from enginebay import ConverterSpec, EmbeddingFacts, ModelFormat, Pooling
 from enginebay.errors import ModelFormatError
 from enginebay.models.converting import ConvertedModels
@@ -81,6 +81,14 @@ def test_the_longest_text_is_what_the_authors_say(tmp_path: Path, files: dict[st
     found = facts(tmp_path, **files)
     assert found is not None
     assert found.max_length == expected
+
+
+def test_positions_that_stand_for_no_place_do_not_count(tmp_path: Path) -> None:
+    folder = write_embedding_folder(tmp_path / "model")
+    write(folder / "config.json", {**CONFIG, "model_type": "roberta", "pad_token_id": 1})
+    found = read_info(folder).embedding
+    assert found is not None
+    assert found.max_length == 62
 
 
 @pytest.mark.parametrize(
