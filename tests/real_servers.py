@@ -26,6 +26,8 @@ _LLAMA = textwrap.dedent(
     params.model.path, params.api_keys, params.model_alias = sys.argv[1], [sys.argv[2]], {"smollm2"}
     params.n_parallel, params.n_ctx, params.port, params.verbosity, params.ctx_shift = 4, 4 * 512, 0, -1, False
     params.cpuparams.n_threads = 2
+    if sys.argv[3:] == ["--embedding"]:
+        params.embedding, params.n_ubatch, params.n_ctx, params.kv_unified = True, 512, 512, True
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     time.sleep(3600)
@@ -34,16 +36,21 @@ _LLAMA = textwrap.dedent(
 
 
 class LlamaServer:
-    """llama.cpp's own server on a free loopback port, with four slots of 512 tokens."""
+    """llama.cpp's own server on a free loopback port, with four slots of 512 tokens.
+
+    Args:
+        embedding: it embeds; the slots share 512 tokens then.
+    """
 
     model = "smollm2"
     key = "key-of-a-test"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, embedding: bool = False) -> None:
         self._path = path
+        self._mode = ["--embedding"] if embedding else []
 
     def __enter__(self) -> LlamaServer:
-        command = [sys.executable, "-c", _LLAMA, str(self._path), self.key]
+        command = [sys.executable, "-c", _LLAMA, str(self._path), self.key, *self._mode]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         self.address = self._process.stdout.readline().strip()

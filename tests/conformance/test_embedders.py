@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from class_bays import OpenEmbedder
 from enginebay.testing.pytest_embedders import EmbedderConformance
+from real_servers import LlamaServer
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 
@@ -64,3 +66,19 @@ class TestXllamacpp(EmbedderConformance):
     @classmethod
     def open_embedder(cls, class_embedder, minilm_gguf: Path) -> OpenEmbedder:
         return partial(class_embedder, minilm_gguf, "xllamacpp")
+
+
+class TestLlamaServer(EmbedderConformance):
+    """llama.cpp's own server, in a process of its own, over HTTP."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, minilm_gguf: Path) -> Iterator[LlamaServer]:
+        with LlamaServer(minilm_gguf, embedding=True) as server:
+            yield server
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_embedder(cls, class_embedder, server: LlamaServer) -> OpenEmbedder:
+        options = {"base_url": server.url, "api_key": server.key}
+        return partial(class_embedder, f"remote:{server.model}", "openai_llama_cpp", options=options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from enginebay_plugins.llama_cpp.logs import LOG
 from enginebay_plugins.llama_cpp.native import context_params, load_model, token_ids
 from enginebay_plugins.llama_cpp.opening import longest_batch, options_of
 from enginebay_plugins.llama_cpp.options import ModelOptions
+from enginebay_plugins.llama_cpp.wordpiece import word_limit
 
 _MODELS_OWN = -1
 _POOLING = {"mean": 1, "cls": 2, "last": 3}
@@ -80,6 +81,7 @@ class LlamaCppEmbedder(Embedder):
     def __init__(self, model: Any, context: Any, request: OpenRequest, batch_size: int) -> None:
         self.max_batch = request.streams
         self.context_length: int = request.context_length
+        self._architecture = request.model.architecture
         self._model = model
         self._context = context
         self._batch_size = batch_size
@@ -109,7 +111,7 @@ class LlamaCppEmbedder(Embedder):
         """Tokens of each text, special ones included; see `Embedder.count_tokens`."""
         with self._native:
             self._check_open()
-            return [len(token_ids(self._vocabulary, text, special=True)) for text in texts]
+            return [len(self._tokens(text)) for text in texts]
 
     def close(self) -> None:
         """Free context and model, after the call that is under way."""
@@ -128,7 +130,7 @@ class LlamaCppEmbedder(Embedder):
     def _sequences(self, texts: Sequence[str], truncate: bool) -> tuple[list[list[int]], list[int]]:
         sequences, truncated = [], []
         for row, text in enumerate(texts):
-            ids = token_ids(self._vocabulary, text, special=True)
+            ids = self._tokens(text)
             if not ids:
                 raise InvalidParameterError(f"text {row} has no tokens", value=text, hint="leave out empty texts")
             if len(ids) > self.context_length:
@@ -141,7 +143,17 @@ class LlamaCppEmbedder(Embedder):
 
     @cached_property
     def _end(self) -> tuple[int, ...]:
-        return end_tokens(lambda text, special: token_ids(self._vocabulary, text, special=special))
+        return end_tokens(self._tokenize)
+
+    @cached_property
+    def _limited(self) -> Callable[[str], str]:
+        return word_limit(self._architecture, self._tokenize)
+
+    def _tokens(self, text: str) -> list[int]:
+        return self._tokenize(self._limited(text), True)
+
+    def _tokenize(self, text: str, special: bool) -> list[int]:
+        return token_ids(self._vocabulary, text, special=special)
 
     def _groups(self, sequences: Sequence[Sequence[int]]) -> Iterator[range]:
         """Rows that are read together: as many as `batch_size` holds, one at least."""

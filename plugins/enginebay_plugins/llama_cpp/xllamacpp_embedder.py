@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,12 @@ import numpy as np
 import xllamacpp
 
 from enginebay import Embedded, Embedder, OpenRequest
-from enginebay.errors import ContextLengthError, EmbeddingError, EngineClosedError
-from enginebay.models.token_cutting import cut, end_tokens
+from enginebay.errors import EmbeddingError, EngineClosedError
+from enginebay.models.token_cutting import TextCutter
 from enginebay_plugins.llama_cpp.opening import longest_batch, options_of
 from enginebay_plugins.llama_cpp.options import ModelOptions
 from enginebay_plugins.llama_cpp.server import Loopback, server_params, start_server
+from enginebay_plugins.llama_cpp.wordpiece import word_limit
 
 _POOLING = {
     "mean": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
@@ -25,8 +26,6 @@ _POOLING = {
     "last": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST,
 }
 _NOT_NORMALISED = -1
-_SPECIAL = 2
-"""Most special tokens that a model puts around a text."""
 
 
 def open_engine(request: OpenRequest) -> Embedder:
@@ -66,8 +65,10 @@ class XllamacppEmbedder(Embedder):
     def __init__(self, server: Any, loopback: Loopback, request: OpenRequest) -> None:
         self.max_batch = request.streams
         self.context_length: int = request.context_length
+        self._architecture = request.model.architecture
         self._servers = [server]
         self._loopback = loopback
+        self._cutter = TextCutter(self._tokenize, request.context_length)
         self._lock = threading.Condition()
         self._running = 0
         self._closed = False
@@ -80,19 +81,13 @@ class XllamacppEmbedder(Embedder):
     def embed(self, texts: Sequence[str], *, truncate: bool = False) -> Embedded:
         """Embed texts; see `Embedder.embed`."""
         with self._call():
-            inputs: list[str | list[int]] = []
-            truncated: list[int] = []
-            for row, text in enumerate(texts):
-                read = self._read(row, text, truncate)
-                if read is not text:
-                    truncated.append(row)
-                inputs.append(read)
-            return self._embed(inputs, tuple(truncated))
+            inputs, truncated = self._cutter.read([self._limited(text) for text in texts], truncate=truncate)
+            return self._embed(inputs, truncated)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included; see `Embedder.count_tokens`."""
         with self._call():
-            return [len(self._loopback.tokenize(text, special=True)) for text in texts]
+            return [len(self._tokenize(self._limited(text), True)) for text in texts]
 
     def close(self) -> None:
         """Free the model, after the calls that are under way."""
@@ -116,21 +111,12 @@ class XllamacppEmbedder(Embedder):
                 self._running -= 1
                 self._lock.notify_all()
 
-    def _read(self, row: int, text: str, truncate: bool) -> str | list[int]:
-        """The text itself or, where it must be cut, the tokens of its beginning."""
-        # No token is shorter than a byte: most texts need not be counted.
-        if len(text.encode()) + _SPECIAL <= self.context_length:
-            return text
-        tokens = self._loopback.tokenize(text, special=True)
-        if len(tokens) <= self.context_length:
-            return text
-        if not truncate:
-            raise ContextLengthError(len(tokens), self.context_length, text=row)
-        return cut(tokens, self.context_length, self._end)
-
     @cached_property
-    def _end(self) -> tuple[int, ...]:
-        return end_tokens(lambda text, special: self._loopback.tokenize(text, special=special))
+    def _limited(self) -> Callable[[str], str]:
+        return word_limit(self._architecture, self._tokenize)
+
+    def _tokenize(self, text: str, special: bool) -> list[int]:
+        return self._loopback.tokenize(text, special=special)
 
     def _embed(self, inputs: Sequence[str | list[int]], truncated: tuple[int, ...]) -> Embedded:
         body = {"input": list(inputs), "encoding_format": "base64", "embd_normalize": _NOT_NORMALISED}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from enginebay import DeviceKind, Embedded, Embedder, OpenRequest, Pooling
 from enginebay.embedding.pooling import pool, pooling_of
-from enginebay.embedding.tokens import EncoderTokenizer
+from enginebay.embedding.tokens import EncoderTokenizer, TokenBatch
 from enginebay.errors import EmbeddingError, EngineClosedError, EngineOpenError
 from enginebay.models.onnx import onnx_file, onnx_folder
 from enginebay_plugins.onnx.options import OnnxOptions
@@ -26,6 +26,9 @@ _LEVELS = {
 }
 _INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
 _ERRORS_ONLY = 3
+_CPU_BATCH = 256
+_NO_LIMIT = 1 << 30
+_QUANTISED = frozenset({"INT8", "U8"})
 
 
 def open_engine(request: OpenRequest) -> Embedder:
@@ -58,7 +61,14 @@ def open_engine(request: OpenRequest) -> Embedder:
             value=provider,
             hint="see its log for the library that is missing, or take the device cpu",
         )
-    return OnnxEmbedder(session, _output(session, str(file)), tokenizer, pooling, request)
+    together = _batch_tokens(request, options)
+    return OnnxEmbedder(session, _output(session, str(file)), tokenizer, pooling, request, together)
+
+
+def _batch_tokens(request: OpenRequest, options: OnnxOptions) -> int:
+    if request.model.quantization in _QUANTISED:
+        return 1
+    return options.batch_tokens or (_CPU_BATCH if request.device.kind is DeviceKind.CPU else _NO_LIMIT)
 
 
 def _session_options(request: OpenRequest, options: OnnxOptions) -> Any:
@@ -103,13 +113,21 @@ class OnnxEmbedder(Embedder):
 
     Args:
         output: name of the output of shape (texts, tokens, width).
+        batch_tokens: tokens, padding included, that are computed together; a longer text is computed alone.
     """
 
     def __init__(
-        self, session: Any, output: str, tokenizer: EncoderTokenizer, pooling: Pooling, request: OpenRequest
+        self,
+        session: Any,
+        output: str,
+        tokenizer: EncoderTokenizer,
+        pooling: Pooling,
+        request: OpenRequest,
+        batch_tokens: int,
     ) -> None:
         self.max_batch = request.streams
         self.context_length: int = request.context_length
+        self._batch_tokens = batch_tokens
         self._session: Any = session
         self._output = output
         self._inputs = [one.name for one in session.get_inputs()]
@@ -127,14 +145,14 @@ class OnnxEmbedder(Embedder):
         """Embed texts; see `Embedder.embed`."""
         session = self._opened()
         batch = self._tokenizer.encode(texts, truncate=truncate)
-        ids, mask = batch.padded(self._tokenizer.pad)
-        try:
-            [hidden] = session.run([self._output], self._feeds(ids, mask))
-        except RuntimeException as error:
-            raise EmbeddingError(
-                f"onnxruntime failed: {str(error).splitlines()[0]}", value=len(texts), hint="try a smaller batch_size"
-            ) from error
-        return Embedded(pool(hidden.astype(np.float32, copy=False), mask, self._pooling), batch.tokens, batch.truncated)
+        vectors: NDArray[np.float32] | None = None
+        for rows in self._groups(list(map(len, batch.ids))):
+            found = self._run(session, TokenBatch([batch.ids[row] for row in rows]))
+            if vectors is None:
+                vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
+            vectors[rows] = found
+        assert vectors is not None
+        return Embedded(vectors, batch.tokens, batch.truncated)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included; see `Embedder.count_tokens`."""
@@ -144,6 +162,27 @@ class OnnxEmbedder(Embedder):
     def close(self) -> None:
         """Free the session; calls that are under way end first."""
         self._session = None
+
+    def _groups(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Rows of texts that are computed together: of like length, within `batch_tokens`."""
+        group: list[int] = []
+        for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+            if group and (len(group) + 1) * lengths[row] > self._batch_tokens:
+                yield group
+                group = []
+            group.append(row)
+        if group:
+            yield group
+
+    def _run(self, session: Any, batch: TokenBatch) -> NDArray[np.float32]:
+        ids, mask = batch.padded(self._tokenizer.pad)
+        try:
+            [hidden] = session.run([self._output], self._feeds(ids, mask))
+        except RuntimeException as error:
+            raise EmbeddingError(
+                f"onnxruntime failed: {str(error).splitlines()[0]}", value=ids.shape, hint="try a smaller batch_size"
+            ) from error
+        return pool(hidden.astype(np.float32, copy=False), mask, self._pooling)
 
     def _opened(self) -> Any:
         session = self._session

@@ -76,7 +76,36 @@ BACKENDS = (
 )
 
 
+def _embedder(name: str, summary: str, options: str) -> BackendSpec:
+    """The embedder of a kind of server."""
+    return BackendSpec(
+        name=name,
+        interface=Interface.EMBEDDER,
+        summary=summary,
+        factory="enginebay_plugins.openai.embedder:open_engine",
+        check="enginebay_plugins.openai.checks:check",
+        requires=("openai>=1.60", "httpx>=0.27", "tenacity>=9"),
+        install="pip install 'enginebay[openai]'",
+        devices=(DeviceSupport(kind=DeviceKind.REMOTE, step_overhead=2e-2, overhead_bytes=0),),
+        formats=frozenset({ModelFormat.REMOTE}),
+        features=frozenset({Feature.EMBEDDING_MODULES}),
+        concurrency=Concurrency.CONTINUOUS_BATCHING,
+        max_streams=2048,
+        options=f"enginebay_plugins.openai.options:{options}",
+    )
+
+
+EMBEDDERS = (
+    _embedder("openai", "OpenAI's API, and servers that keep to it", "OpenAIEmbeddingOptions"),
+    _embedder("openai_vllm", "vllm serve", "VllmEmbeddingOptions"),
+    # These two drop `dimensions` in silence.
+    _embedder("openai_llama_cpp", "llama.cpp's llama-server", "LlamaServerOptions"),
+    _embedder("openai_lm_studio", "LM Studio", "LmStudioOptions"),
+    _embedder("openai_ollama", "Ollama", "OllamaEmbeddingOptions"),
+)
+
+
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """One for each kind of server."""
-    return BACKENDS
+    """One for each kind of server and each interface that it has."""
+    return BACKENDS + EMBEDDERS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 from openai.types import Completion, CompletionUsage
 from openai.types.chat import ChatCompletionChunk
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying
 
 from enginebay import (
     Chunk,
@@ -24,17 +23,26 @@ from enginebay import (
     TokenLogprob,
     Usage,
 )
-from enginebay.config.settings import reveal
 from enginebay.errors import (
-    ContextLengthError,
     EngineOpenError,
     GenerationError,
     InvalidParameterError,
     UnsupportedFeatureError,
 )
-from enginebay.suggest import did_you_mean
 from enginebay_plugins.openai.dialects import sampling_body
 from enginebay_plugins.openai.options import ServerOptions
+from enginebay_plugins.openai.wire import (
+    RefusedError,
+    connection,
+    json_of,
+    listed_context,
+    listed_model,
+    refused,
+    retrying,
+    tokenize_request,
+    tokenizes,
+    translated,
+)
 
 _FINISH = {
     "stop": FinishReason.STOP,
@@ -45,12 +53,6 @@ _FINISH = {
 }
 _BY_ID = "token_id:"
 """How vLLM writes a token by its id."""
-
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""Answers after which the same request may succeed."""
-
-_TOKENIZERS = {"openai_vllm": ("tokenize", "prompt"), "openai_llama_cpp": ("tokenize", "content")}
-"""Servers that tokenize, at an address beside the API's, and the field for the text."""
 
 
 def open_engine(request: OpenRequest) -> Generator:
@@ -73,16 +75,6 @@ def open_engine(request: OpenRequest) -> Generator:
     return engine
 
 
-class _RefusedError(Exception):
-    """The server answered with an error status."""
-
-    def __init__(self, status: int, text: str, retry_after: float | None) -> None:
-        super().__init__(f"HTTP {status}: {text}")
-        self.status = status
-        self.text = text
-        self.retry_after = retry_after
-
-
 class ServerGenerator(LoopGenerator):
     """A model on a server.
 
@@ -101,15 +93,7 @@ class ServerGenerator(LoopGenerator):
         self._options = options
         self._context = options.context_length or context
         self._texts: dict[int, str] = {}
-        headers = dict(options.headers)
-        if options.api_key is not None:
-            headers["Authorization"] = f"Bearer {reveal(options.api_key)}"
-        self._client = httpx.AsyncClient(
-            base_url=options.base_url.rstrip("/") + "/",
-            headers=headers,
-            timeout=httpx.Timeout(options.read_timeout, connect=options.connect_timeout),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=streams),
-        )
+        self._client = httpx.AsyncClient(**connection(options, streams))
 
     @property
     def context_length(self) -> int:
@@ -122,29 +106,9 @@ class ServerGenerator(LoopGenerator):
         Raises:
             EngineOpenError: no answer, a refused key, or the model is not there.
         """
-        try:
-            listed = self.on_loop(self._get("models"))
-        except httpx.HTTPError as error:
-            raise EngineOpenError(
-                f"no server answers at {self._options.base_url}: {error or type(error).__name__}",
-                value=self._options.base_url,
-                hint="start it, or set the option base_url",
-            ) from error
-        except _RefusedError as error:
-            hint = "set the option api_key" if error.status in (401, 403) else "is this an OpenAI-compatible server?"
-            raise EngineOpenError(
-                f"the server at {self._options.base_url} refuses: {error}", value=error.status, hint=hint
-            ) from error
-        models = {str(entry.get("id")): entry for entry in listed.get("data", [])}
-        if self._model not in models:
-            raise EngineOpenError(
-                f"the server at {self._options.base_url} has no model {self._model!r}",
-                value=self._model,
-                hint=did_you_mean(self._model, sorted(models)),
-            )
-        told = models[self._model].get("max_model_len") or (models[self._model].get("meta") or {}).get("n_ctx")
-        if told and not self._options.context_length:
-            self._context = int(told)
+        found = listed_model(lambda: self.on_loop(self._get("models")), self._model, self._options)
+        if not self._options.context_length:
+            self._context = listed_context(found) or self._context
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids, from servers that tokenize; see `Generator.tokenize`.
@@ -153,16 +117,12 @@ class ServerGenerator(LoopGenerator):
             UnsupportedFeatureError: this kind of server does not.
         """
         self.check_open()
-        if self._backend not in _TOKENIZERS:
+        if not tokenizes(self._backend):
             raise UnsupportedFeatureError(f"{self._backend} does not tokenize", value=self._backend)
-        path, field = _TOKENIZERS[self._backend]
-        body = {"model": self._model, field: text, "add_special_tokens": add_bos, "add_special": add_bos}
-        if self._backend == "openai_llama_cpp":
-            body["parse_special"] = True
-        url = httpx.URL(self._options.base_url).copy_with(path=f"/{path}")
+        url, body = tokenize_request(self._backend, self._model, self._options, text, special=add_bos)
         try:
-            answer = self.on_loop(self._post(str(url), body))
-        except (httpx.HTTPError, _RefusedError) as error:
+            answer = self.on_loop(self._post(url, body))
+        except (httpx.HTTPError, RefusedError) as error:
             raise self._translated(error, "") from error
         return [int(token) for token in answer["tokens"]]
 
@@ -182,7 +142,7 @@ class ServerGenerator(LoopGenerator):
                         yield await self._with_texts(chunk) if self._backend == "openai_vllm" else chunk
             finally:
                 await answer.aclose()
-        except (httpx.HTTPError, _RefusedError) as error:
+        except (httpx.HTTPError, RefusedError) as error:
             raise self._translated(error, text) from error
         yield gathered.last(text)
 
@@ -237,51 +197,29 @@ class ServerGenerator(LoopGenerator):
                 await answer.aread()
             finally:
                 await answer.aclose()
-            raise _refused(answer)
+            raise refused(answer)
         return answer
 
     async def _get(self, path: str) -> dict[str, Any]:
         async for attempt in self._retrying():
             with attempt:
-                return _json(await self._client.get(path))
+                return json_of(await self._client.get(path))
         raise AssertionError("unreachable")
 
     async def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         async for attempt in self._retrying():
             with attempt:
-                return _json(await self._client.post(url, json=body))
+                return json_of(await self._client.post(url, json=body))
         raise AssertionError("unreachable")
 
     def _retrying(self) -> AsyncRetrying:
-        options = self._options
-        backoff = wait_random_exponential(multiplier=0.5, max=options.most_wait)
-
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome is not None else None
-            told = getattr(error, "retry_after", None)
-            return min(told, options.most_wait) if told is not None else backoff(state)
-
-        return AsyncRetrying(
-            stop=stop_after_attempt(options.retries + 1),
-            wait=wait,
-            retry=retry_if_exception(_passes),
-            reraise=True,
-        )
+        return AsyncRetrying(**retrying(self._options))
 
     def _translated(self, error: Exception, text: str) -> Exception:
-        if not isinstance(error, _RefusedError):
-            return GenerationError(
-                f"the connection to {self._options.base_url} failed: {error or type(error).__name__}",
-                partial_text=text,
-                hint="is the server still running?",
-            )
-        if error.status in (400, 413, 422):
-            lengths = _context_error(error.text)
-            if lengths is not None:
-                return ContextLengthError(lengths[0], lengths[1] or self._context)
-            return InvalidParameterError(f"the server refuses the request: {error.text}", value=error.text)
-        hint = {401: "set the option api_key", 403: "set the option api_key", 429: "ask for fewer streams"}
-        return GenerationError(f"the server failed: {error}", partial_text=text, hint=hint.get(error.status))
+        def failure(message: str, hint: str | None) -> Exception:
+            return GenerationError(message, partial_text=text, hint=hint)
+
+        return translated(error, self._options, self._context, failure)
 
 
 class _Gathered:
@@ -406,38 +344,3 @@ async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(data)
         except ValueError as error:
             raise GenerationError(f"the server sent no JSON: {data[:80]}", value=data) from error
-
-
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    if answer.is_error:
-        raise _refused(answer)
-    try:
-        value = answer.json()
-    except ValueError as error:
-        raise _RefusedError(answer.status_code, "the answer is no JSON", None) from error
-    return value if isinstance(value, dict) else {}
-
-
-def _refused(answer: httpx.Response) -> _RefusedError:
-    try:
-        told = answer.json()
-        inner = told.get("error", told) if isinstance(told, dict) else told
-        text = inner.get("message", inner) if isinstance(inner, dict) else inner
-    except ValueError:
-        text = answer.text[:200]
-    after = answer.headers.get("retry-after", "")
-    return _RefusedError(answer.status_code, str(text), float(after) if re.fullmatch(r"\d+(\.\d+)?", after) else None)
-
-
-def _passes(error: BaseException) -> bool:
-    if isinstance(error, _RefusedError):
-        return error.status in _PASSING
-    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.RemoteProtocolError | httpx.ReadError)
-
-
-def _context_error(text: str) -> tuple[int | None, int | None] | None:
-    """Tokens of the prompt and of the context, where an error says that one does not fit the other."""
-    if not re.search(r"context|maximum.{0,20}length|max_model_len|too long", text, re.IGNORECASE):
-        return None
-    numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
-    return (max(numbers), min(numbers)) if len(numbers) > 1 else (None, None)

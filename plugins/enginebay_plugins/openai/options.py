@@ -77,3 +77,25 @@ class MlcServerOptions(ServerOptions):
     """mlc_llm serve."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
+
+
+class EmbeddingOptions(ServerOptions):
+    """Options of a server that embeds.
+
+    Attributes:
+        dimensions: width of the vectors, for models that were trained to be cut short (Matryoshka).
+    """
+
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+
+
+class OpenAIEmbeddingOptions(OpenAIOptions, EmbeddingOptions):
+    """OpenAI's own API; the key comes from OPENAI_API_KEY."""
+
+
+class VllmEmbeddingOptions(VllmServerOptions, EmbeddingOptions):
+    """vllm serve."""
+
+
+class OllamaEmbeddingOptions(OllamaOptions, EmbeddingOptions):
+    """Ollama."""
