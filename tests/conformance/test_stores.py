@@ -58,8 +58,8 @@ class TestPgvector(PgvectorConformance):
 
 class TestPgvectorByIndex(PgvectorConformance):
     options = {"index": "hnsw", "metadata_index": True}
-    records = 1500
-    filters = 50
+    records = 800
+    filters = 30
 
 
 class TestChroma(EmbeddedConformance):
@@ -94,7 +94,7 @@ class TestWeaviateEmulator(StoreConformance):
 
 class TestLancedb(EmbeddedConformance):
     backend = "lancedb"
-    filters = 100
+    filters = 60
 
 
 class TestPineconeEmulator(StoreConformance):

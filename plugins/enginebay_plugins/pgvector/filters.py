@@ -10,6 +10,7 @@ Condition = tuple[str, list[object]]
 
 _ORDER = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _HAS = "metadata @> %s::jsonb"
+_HAS_ANY = "metadata @> ANY (%s::jsonb[])"
 
 
 def condition(where: Filter) -> Condition:
@@ -18,7 +19,8 @@ def condition(where: Filter) -> Condition:
         inner = [condition(operand) for operand in where.operands]
         if where.operator == "not":
             return f"NOT ({inner[0][0]})", inner[0][1]
-        return _joined(where.operator.upper(), inner)
+        text = f" {where.operator.upper()} ".join(f"({text})" for text, _ in inner)
+        return text, [one for _, parameters in inner for one in parameters]
     return _comparison(where)
 
 
@@ -34,10 +36,9 @@ def _comparison(where: Compare) -> Condition:
         case "ne":
             return f"NOT {_HAS}", [metadata_text({name: value})]
         case "in":
-            return _any_of(name, value)
+            return _HAS_ANY, [[metadata_text({name: one}) for one in value]]
         case "nin":
-            text, parameters = _any_of(name, value)
-            return f"NOT ({text})", parameters
+            return f"NOT {_HAS_ANY}", [[metadata_text({name: one}) for one in value]]
     if isinstance(value, str):
         # By bytes of UTF-8, whose order is that of code points, whatever the database's own collation.
         return _ordered(f"""(metadata ->> %s::text) COLLATE "C" {_ORDER[operator]} %s""", "string", name, value)
@@ -46,16 +47,6 @@ def _comparison(where: Compare) -> Condition:
     )
 
 
-def _any_of(name: str, values: tuple[str | float, ...]) -> Condition:
-    return _joined("OR", [(_HAS, [metadata_text({name: value})]) for value in values])
-
-
 def _ordered(comparison: str, kind: str, name: str, bound: str) -> Condition:
     text = f"CASE WHEN jsonb_typeof(metadata -> %s::text) = '{kind}' THEN {comparison} ELSE false END"
     return text, [name, name, bound]
-
-
-def _joined(word: str, parts: list[Condition]) -> Condition:
-    if not parts:
-        return "false", []
-    return f" {word} ".join(f"({text})" for text, _ in parts), [one for _, parameters in parts for one in parameters]

@@ -21,7 +21,7 @@ class PgvectorOptions(FrozenModel):
         hnsw_ef_search: candidates looked at by a query; one with a higher limit looks at as many.
         metadata_index: make a GIN index over the metadata of each collection that is created: selective filters are
             fast, writes slower.
-        statement_timeout: seconds that one statement may take; building an index is not limited.
+        statement_timeout: seconds that one statement may take.
         connect_timeout: seconds to wait for a connection, while the server restarts too.
         pool_size: connections at most.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from qdrant_client import models
 
-from enginebay.errors import CollectionNotFoundError, InvalidParameterError, StoreError
+from enginebay.errors import CollectionNotFoundError, StoreError
 from enginebay.interfaces.filters import OPERATORS, STRING_ORDER, Filter
 from enginebay.interfaces.vector_store import CollectionInfo, Hit, Metric, Record, VectorStore
 from enginebay.opening import StoreRequest
@@ -222,7 +222,7 @@ class QdrantStore(VectorStore):
 
     def _refuse_others(self, name: str) -> None:
         if self.find(name) is None:
-            raise InvalidParameterError(
+            raise StoreError(
                 f"Qdrant's collection {name!r} is of another program, or of another version of enginebay",
                 value=name,
                 hint="take another name",

@@ -275,6 +275,7 @@ def test_an_index_loses_no_hits_to_filters_and_namespaces(url: str, bay: Bay) ->
     assert [hit.id for hit in collection.query(far, limit=10)] == ["lonely"]
     assert len(collection.query(far, limit=1000, namespace="there")) == 1000
     assert [hit.id for hit in collection.query(vectors[5], limit=1, namespace="here")] == ["5"]
+    bay.close()  # a connection that ends tells what it did
     with closing(psycopg.connect(url)) as connection:
         used = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname LIKE '%vector%'"
         until = time.monotonic() + 20
@@ -282,6 +283,22 @@ def test_an_index_loses_no_hits_to_filters_and_namespaces(url: str, bay: Bay) ->
             connection.rollback()
             time.sleep(0.1)
         assert connection.execute(used).fetchone() != (0,), "the index was asked"
+
+
+def test_the_metadata_index_is_asked(url: str, bay: Bay) -> None:
+    collection = open_collection(bay, url, metadata_index=True)
+    collection.upsert(record(f"{n}", 1.0, n, n=n, tags=[f"t{n}"], **{f"of {n}": True}) for n in range(3000))
+    used = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname LIKE '%metadata%'"
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute("VACUUM ANALYZE")  # else the index is a list yet
+        filters = (F.n == 7, F.n.one_of([7, 8.0]), F.tags.contains("t7"), F["of 7"].exists(), (F.n == 7) & (F.n > 3))
+        for number, where in enumerate(filters):
+            assert collection.count(where=where) == (2 if number == 1 else 1)
+        bay.close()  # a connection that ends tells what it did
+        until = time.monotonic() + 20
+        while connection.execute(used).fetchone() < (len(filters),) and time.monotonic() < until:  # type: ignore[operator]
+            time.sleep(0.1)
+        assert (connection.execute(used).fetchone() or (0,))[0] >= len(filters)
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)

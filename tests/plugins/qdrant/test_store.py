@@ -21,7 +21,6 @@ from enginebay import Bay, F, Record
 from enginebay.errors import (
     CollectionNotFoundError,
     ConfigError,
-    InvalidParameterError,
     OptionError,
     StoreError,
     UnsupportedFeatureError,
@@ -165,7 +164,7 @@ def test_collections_of_another_program_are_left_alone(folder: Path, bay: Bay) -
     client.close()
     store = bay.store("qdrant", path=folder)
     assert store.collections() == []
-    with pytest.raises(InvalidParameterError, match="another program"):
+    with pytest.raises(StoreError, match="another program"):
         store.create_collection("words", 2)
     store.drop_collection("words")
     bay.close()
