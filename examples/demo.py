@@ -1,9 +1,12 @@
-"""The main job, end to end: probe this machine, explain the choice, fetch a real model, stream an answer."""
+"""The main jobs, end to end: choose an engine for this machine and stream an answer; search documents and cite them."""
 
 import subprocess
 import sys
 
 MODEL = "smollm2-135m-instruct"
+SYSTEM = "You are a helpful assistant."
+EMBEDDER = "all-minilm-l6-v2"
+QUESTION = "How much memory do vectors of 384 numbers take?"
 
 STEPS = (
     ("What has this machine?", ("probe",)),
@@ -16,7 +19,7 @@ STEPS = (
             "--generator",
             MODEL,
             "--system",
-            "You are a helpful assistant.",
+            SYSTEM,
             "--temperature",
             "0",
             "--max-tokens",
@@ -24,6 +27,16 @@ STEPS = (
             "--verbose",
             "What is the capital of France?",
         ),
+    ),
+    ("Fetch a small embedder (87 MB, once).", ("pull", EMBEDDER)),
+    ("Make the project's own documentation searchable.", ("index", "docs", "README.md", "--name", "demo")),
+    (
+        "Answer a question from it, with the sources.",
+        ("ask", QUESTION, "--name", "demo", "--limit", "1", "--generator", MODEL, "--system", SYSTEM),
+    ),
+    (
+        "And one that it does not answer.",
+        ("ask", "Who painted the Mona Lisa?", "--name", "demo", "--generator", MODEL),
     ),
 )
 
