@@ -145,3 +145,16 @@ def test_requests_that_cannot_be_met(smollm2_path: Path, tmp_path: Path, backend
 def test_an_unsupported_parameter_names_the_backend_that_has_it(smollm2_path: Path) -> None:
     base = ("generate", "-g", str(smollm2_path), "-n", "2", "Hi")
     refused(run(*base, "-b", "xllamacpp", "--presence-penalty", "1"), "'presence_penalty'", "llama_cpp")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('[embedders.e]\nmodel = "x"\nbackend = "ctranslate"', ("did you mean 'ctranslate2'",)),
+        ('[embedders.e]\nmodel = "x"\nbackend = "ctranslate2"\noptions = { thread = 1 }', ("did you mean 'threads'",)),
+        ('[stores.s]\nbackend = "sqlite"\noptions = { cache = 1 }', ("'sqlite'", "'cache'")),
+    ],
+)
+def test_the_options_of_every_configured_engine_are_checked(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
+    (tmp_path / "enginebay.toml").write_text(text)
+    refused(run("config", "check", cwd=tmp_path), *parts)

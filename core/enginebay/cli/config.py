@@ -85,10 +85,16 @@ def check(config: Config = None, profile: Profile = None) -> None:
     for name in loaded.profiles:
         load_settings(file=config, profile=name)
     bay = Bay(config=config, profile=profile)
-    for generator in loaded.settings.generators.values():
-        if generator.backend != "auto":
-            spec = bay.plugins.spec(Interface.GENERATOR, generator.backend)
-            check_options(spec, bay.plugins.options_model(spec), generator.options)
+    settings = loaded.settings
+    for interface, configured in (
+        (Interface.GENERATOR, settings.generators),
+        (Interface.EMBEDDER, settings.embedders),
+        (Interface.VECTOR_STORE, settings.stores),
+    ):
+        for engine in configured.values():
+            if engine.backend != "auto":
+                spec = bay.plugins.spec(interface, engine.backend)
+                check_options(spec, bay.plugins.options_model(spec), engine.options)
     out.print(f"sound: {', '.join(map(str, loaded.files)) or 'no file'}", soft_wrap=True)
 
 

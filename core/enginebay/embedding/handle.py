@@ -178,7 +178,7 @@ class EmbedderHandle:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for embedders whose vectors may be compared: of weights, pooling, normalisation and prefixes.
+        """Equal for embedders whose vectors may be compared: of weights, width, pooling, normalisation and prefixes.
 
         It is the same on every backend, and for a model that was quantised from these weights here: such vectors
         differ a little (cosine similarity of 0.98 and more) but lie in one space. How much of a long text is read is
@@ -186,8 +186,8 @@ class EmbedderHandle:
         """
         source = self._source
         pooling = source.embedding.pooling if source.embedding is not None else None
-        facts = (weights_identity(source), pooling, self.normalise, self.query_prefix, self.document_prefix)
-        return sha256(repr(facts).encode()).hexdigest()[:16]
+        how = (self.dimension, pooling, self.normalise, self.query_prefix, self.document_prefix)
+        return sha256(repr((weights_identity(source), *how)).encode()).hexdigest()[:16]
 
     def check_open(self) -> None:
         """Raise EngineClosedError when the engine was closed."""

@@ -52,7 +52,7 @@ CTRANSLATE2_EMBEDDER = BackendSpec(
     requires=CTRANSLATE2.requires,
     install=CTRANSLATE2.install,
     devices=(
-        DeviceSupport(kind=DeviceKind.CPU, efficiency=0.35, compute_efficiency=0.5, step_overhead=5e-4),
+        DeviceSupport(kind=DeviceKind.CPU, efficiency=0.35, compute_efficiency=0.55, step_overhead=5e-4),
         DeviceSupport(
             kind=DeviceKind.CUDA,
             step_overhead=1e-3,
