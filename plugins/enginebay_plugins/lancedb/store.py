@@ -7,6 +7,7 @@ than is tried again.
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -64,14 +65,9 @@ class LancedbStore(VectorStore):
         self.approximate = options.index == "hnsw"
         self._place = place
         self._options = options
-        # Of one process, one thread writes at a time: they would only be in one another's way.
-        self._writing = threading.Lock()
+        self._database: Any = None
         with self._translated():
-            self._database: Any = lancedb.connect(
-                place,
-                read_consistency_interval=timedelta(0),
-                storage_options={name: one.get_secret_value() for name, one in options.storage_options.items()} or None,
-            )
+            self._connect()
             self._names()
 
     def create(self, info: CollectionInfo) -> None:
@@ -97,7 +93,7 @@ class LancedbStore(VectorStore):
         return [info for info in found if info is not None]
 
     def drop(self, name: str) -> None:
-        with self._translated(), self._writing:
+        with self._translated():
             if name in self._names() and self.find(name) is not None:
                 self._database.drop_table(name)
 
@@ -208,10 +204,22 @@ class LancedbStore(VectorStore):
         return [*names, *page.tables]
 
     def _opened(self) -> Any:
+        if self._database is not None and self._process != os.getpid():
+            self._inherited = self._database  # it waits for threads that a fork does not have, to be let go, too
+            self._connect()
         database = self._database
         if database is None:
             raise EngineClosedError("the lancedb store is closed", hint="open it again")
         return database
+
+    def _connect(self) -> None:
+        storage_options = {name: one.get_secret_value() for name, one in self._options.storage_options.items()}
+        self._database = lancedb.connect(
+            self._place, read_consistency_interval=timedelta(0), storage_options=storage_options or None
+        )
+        self._process = os.getpid()
+        # Of one process, one thread writes at a time: they would only be in one another's way.
+        self._writing = threading.Lock()
 
     def _table(self, name: str) -> Any | None:
         try:
@@ -243,6 +251,7 @@ class LancedbStore(VectorStore):
 
     def _write(self, collection: CollectionInfo, work: Callable[[Any], int]) -> None:
         """Do work that writes and gives the version it made, until no other process was faster."""
+        self._opened()
         with self._translated(), self._writing:
             version = self._made(collection, work)
             if self._options.tidy_every and version % self._options.tidy_every == 0:

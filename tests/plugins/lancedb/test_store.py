@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -213,3 +214,20 @@ def test_places_and_options_are_checked(tmp_path: Path, bay: Bay) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="LanceDB in"):
         bay.store("lancedb", path=tmp_path / "file" / "store").create_collection("words", 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_a_fork_uses_a_connection_of_its_own(tmp_path: Path, bay: Bay) -> None:
+    collection = open_collection(bay, tmp_path)
+    collection.upsert([record("parent", 1.0, 0.0)])
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            collection.upsert([record("child", 0.0, 1.0)])
+            os._exit(0 if collection.count() == 2 else 3)
+        finally:
+            os._exit(4)
+    assert os.waitpid(child, 0)[1] == 0
+    assert {one.id for one in collection.scan()} == {"parent", "child"}
