@@ -5,9 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-import socket
 import threading
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,33 +80,29 @@ class Loopback:
             special: put the model's special tokens around the text.
         """
         body = json.dumps({"content": text, "add_special": special, "parse_special": True})
+        answer = self._ask("POST", "/tokenize", body)
+        return [int(token) for token in answer["tokens"]]
+
+    def free(self, servers: list[Any]) -> None:
+        """Drop the last reference to a server.
+
+        One whose listener or queue has not begun to run would miss its stop, and its destructor wait for ever with the
+        GIL held: the server answers a request that goes through both first.
+        """
+        self._ask("GET", "/lora-adapters")
+        servers.clear()
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
         for fresh in (False, True):
             connection = self._connection(fresh)
             try:
-                connection.request("POST", "/tokenize", body, self._headers)
-                answer = json.loads(connection.getresponse().read())
-                return [int(token) for token in answer["tokens"]]
+                connection.request(method, path, body, self._headers)
+                return json.loads(connection.getresponse().read())
             except (OSError, http.client.HTTPException):
                 # The server closes connections that were idle for long: once more on a new one.
                 if fresh:
                     raise
         raise AssertionError("unreachable")
-
-    def free(self, servers: list[Any]) -> None:
-        """Drop the last reference to a server. Its listener can miss the stop and wait on; a connection wakes it."""
-        gone = threading.Event()
-        host, port = self._address.hostname or "127.0.0.1", self._address.port or 0
-
-        def wake() -> None:
-            while not gone.wait(0.02):
-                with suppress(OSError):
-                    socket.create_connection((host, port), timeout=1).close()
-
-        waking = threading.Thread(target=wake, name="xllamacpp-close", daemon=True)
-        waking.start()
-        servers.clear()
-        gone.set()
-        waking.join()
 
     def _connection(self, fresh: bool) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)

@@ -131,7 +131,7 @@ def test_closing_twice_and_use_after_close(open_backend: Any, backend: str) -> N
 
 
 def test_opening_and_closing_again_and_again(open_backend: Any, backend: str) -> None:
-    """The server's listener misses its stop now and then; unwoken, closing would never return."""
+    """A server that has not begun to run misses its stop, and closing would never return."""
     for _ in range(25):
         open_backend(backend, context_length=256, streams=2).close()
 
