@@ -45,6 +45,9 @@ _REFINED = 4
 """For each hit, that many candidates of an index are compared by their whole vectors."""
 
 
+_PROCESS = os.getpid()
+
+
 def open_store(request: StoreRequest) -> LancedbStore:
     """Open the store in a folder, which is made if need be, or in object storage."""
     options = request.options
@@ -65,9 +68,14 @@ class LancedbStore(VectorStore):
         self.approximate = options.index == "hnsw"
         self._place = place
         self._options = options
-        self._database: Any = None
+        # Of one process, one thread writes at a time: they would only be in one another's way.
+        self._writing = threading.Lock()
+        _refuse_forks()
+        storage_options = {name: one.get_secret_value() for name, one in options.storage_options.items()}
         with self._translated():
-            self._connect()
+            self._database: Any = lancedb.connect(
+                place, read_consistency_interval=timedelta(0), storage_options=storage_options or None
+            )
             self._names()
 
     def create(self, info: CollectionInfo) -> None:
@@ -204,22 +212,11 @@ class LancedbStore(VectorStore):
         return [*names, *page.tables]
 
     def _opened(self) -> Any:
-        if self._database is not None and self._process != os.getpid():
-            self._inherited = self._database  # it waits for threads that a fork does not have, to be let go, too
-            self._connect()
         database = self._database
         if database is None:
             raise EngineClosedError("the lancedb store is closed", hint="open it again")
+        _refuse_forks()
         return database
-
-    def _connect(self) -> None:
-        storage_options = {name: one.get_secret_value() for name, one in self._options.storage_options.items()}
-        self._database = lancedb.connect(
-            self._place, read_consistency_interval=timedelta(0), storage_options=storage_options or None
-        )
-        self._process = os.getpid()
-        # Of one process, one thread writes at a time: they would only be in one another's way.
-        self._writing = threading.Lock()
 
     def _table(self, name: str) -> Any | None:
         try:
@@ -288,6 +285,15 @@ class LancedbStore(VectorStore):
                 value=self._place,
                 hint="other processes write all the time: write fewer, larger batches" if _overtaken(error) else None,
             ) from error
+
+
+def _refuse_forks() -> None:
+    """LanceDB's threads do not come along, and without them it hangs or crashes."""
+    if os.getpid() != _PROCESS:
+        raise StoreError(
+            "LanceDB was loaded before the process forked, which it does not outlive",
+            hint='start processes by "spawn": multiprocessing.set_start_method("spawn")',
+        )
 
 
 class _OvertakenError(RuntimeError):
