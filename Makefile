@@ -11,13 +11,22 @@ UV := $(shell command -v uv 2>/dev/null)
 VLLM := .venvs/vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test test-live test-vllm lint types bench docs clean
+DEMO := .venvs/demo
+DEMO_READY := $(DEMO)/.ready
 
-demo: $(READY)
-	$(BIN)/python examples/demo.py
+.PHONY: demo test test-langchain test-live test-vllm lint types bench docs clean
 
-test: $(READY)
-	$(BIN)/python -m pytest
+demo: $(DEMO_READY)
+	$(DEMO)/bin/python examples/demo.py
+
+# Tests with models come one after another: engines take all cores.
+test: $(READY) test-langchain
+	$(BIN)/python -m pytest -m "not model" -n 2 --dist loadscope
+	$(BIN)/python -m pytest -m model
+
+# LangChain's own suites of tests, on the adapters.
+test-langchain: $(READY)
+	cd contrib/langchain && $(CURDIR)/$(BIN)/python -m pytest --benchmark-disable tests
 
 # The kit of stores on services themselves. Each says which variables of the environment it needs; skipped without.
 test-live: $(READY)
@@ -42,6 +51,17 @@ bench: $(READY) .venvs/peers/.ready
 
 docs: $(READY)
 	$(BIN)/python docs/make_parameters.py
+
+# Prebuilt wheels alone: no compiler, no PyTorch.
+$(DEMO_READY): pyproject.toml constraints.txt
+ifdef UV
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(DEMO)
+	$(UV) pip install --quiet --python $(DEMO)/bin/python -c constraints.txt -e '.[xllamacpp,gguf,documents]'
+else
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[xllamacpp,gguf,documents]'
+endif
+	touch $(DEMO_READY)
 
 # llama-cpp-python is compiled here, once; pip keeps the wheel.
 $(READY): pyproject.toml constraints.txt
