@@ -21,6 +21,7 @@ SENTENCE_TRANSFORMERS = BackendSpec(
     summary="sentence-transformers on PyTorch: every step that a model's files name, the widest coverage",
     factory="enginebay_plugins.sentence_transformers.embedder:open_embedder",
     check="enginebay_plugins.sentence_transformers.checks:check",
+    # Before 6 it ran the code of a folder on this machine without being asked to.
     requires=("sentence-transformers>=6", "torch>=2.4"),
     install="pip install 'enginebay[sentence-transformers]'",
     devices=(

@@ -17,6 +17,8 @@ from enginebay_plugins.ctranslate2 import CTRANSLATE2_EMBEDDER
 from enginebay_plugins.ctranslate2.converter import convert
 from tiny_encoders import ARCHITECTURES, TEXTS, make_tiny
 
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+
 MODES = {Pooling.MEAN: "mean", Pooling.CLS: "cls", Pooling.LAST: "lasttoken"}
 
 
@@ -51,7 +53,6 @@ def test_a_model_with_other_steps_is_refused(tmp_path: Path, this_machine: Hardw
         bay.embedder(str(folder), backend="ctranslate2")
 
 
-@pytest.mark.model
 def test_a_folder_that_is_no_encoder_is_told(
     minilm_ctranslate2: Path, tmp_path: Path, this_machine: HardwareProfile
 ) -> None:

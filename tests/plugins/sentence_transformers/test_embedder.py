@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from enginebay import Bay, HardwareProfile, Pooling
 from enginebay.errors import ContextLengthError, EngineOpenError, UnsupportedFeatureError
 from enginebay.models.headers import read_info
 from tiny_encoders import TEXTS, make_tiny
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 
 BACKEND = "sentence_transformers"
 
@@ -88,3 +91,19 @@ def test_half_precision_and_attention_can_be_chosen(tmp_path: Path, bay: Bay) ->
     options = {"dtype": "bfloat16", "attention": "eager"}
     half = bay.embedder(folder, backend=BACKEND, options=options).embed_documents(TEXTS)
     assert 0 < np.abs(full - half).max() < 0.05
+
+
+@pytest.mark.parametrize("place", ["modules.json", "config.json"])
+def test_code_that_a_folder_brings_is_not_run_unasked(place: str, tmp_path: Path, bay: Bay) -> None:
+    folder = make_tiny(tmp_path / "tiny")
+    ran = tmp_path / "ran"
+    (folder / "own_code.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Step: pass\n")
+    told = json.loads((folder / place).read_text())
+    if place == "modules.json":
+        told.append({"idx": 2, "name": "2", "path": "", "type": "own_code.Step"})
+    else:
+        told |= {"model_type": "own", "auto_map": {"AutoConfig": "own_code.Step", "AutoModel": "own_code.Step"}}
+    (folder / place).write_text(json.dumps(told))
+    with pytest.raises(EngineOpenError, match="trust_remote_code"):
+        bay.embedder(str(folder), backend=BACKEND, fallback=False)
+    assert not ran.exists()
