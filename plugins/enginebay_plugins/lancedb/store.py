@@ -44,8 +44,8 @@ _OVERTAKEN = ("conflict", "concurrent", "already exist", "retry")
 _REFINED = 4
 """For each hit, that many candidates of an index are compared by their whole vectors."""
 
-
 _PROCESS = os.getpid()
+"""Where LanceDB was loaded, and its threads are."""
 
 
 def open_store(request: StoreRequest) -> LancedbStore:
