@@ -61,12 +61,14 @@ class Selection:
             folder = path.absolute()
             yield from _Walk(self, folder).folder(folder, _above(folder) if self.gitignore else [])
         elif path.exists():
-            yield self.checked(path)
+            yield self.checked(path.absolute())
         else:
             raise DocumentError(f"there is no file or folder {path}", value=str(path))
 
     def checked(self, path: Path) -> Path | Skipped:
-        """A file, or why it cannot be taken whatever its name."""
+        """A file, or why it cannot be taken whatever the patterns say."""
+        if readable_name(path) != str(path):
+            return Skipped(path, "its name is not Unicode")
         try:
             size = path.stat().st_size
         except OSError as error:
@@ -76,6 +78,11 @@ class Selection:
         if size > self.max_bytes:
             return Skipped(path, f"larger than {self.max_bytes:,} bytes")
         return path
+
+
+def readable_name(path: Path) -> str:
+    """A path as text that can be written anywhere; bytes that are no UTF-8 become replacement characters."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 class _Walk:

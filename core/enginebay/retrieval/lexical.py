@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,6 +70,7 @@ class LexicalIndex:
                 self._connection = self._opened()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open {file}: {error}", value=str(file)) from error
+        weakref.finalize(self, self._connection.close)
 
     @property
     def version(self) -> str | None:

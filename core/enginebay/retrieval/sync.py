@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from enginebay.errors import DocumentError
 from enginebay.retrieval.documents import Document
-from enginebay.retrieval.files import Selection, Skipped
+from enginebay.retrieval.files import Selection, Skipped, readable_name
 from enginebay.retrieval.ledger import Entry, Ledger, Origin
 from enginebay.retrieval.loading import read_document
 from enginebay.retrieval.passages import check_metadata
@@ -81,7 +81,7 @@ class _Tally:
         for item in items:
             self.read += 1
             if isinstance(item, Skipped):
-                source = item.path.as_posix()
+                source = readable_name(item.path)
                 self.left_out.append(LeftOut(source, item.reason))
                 self.unread += [item.path] if item.unread else []
             else:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from enginebay.errors import DocumentError
 from enginebay.retrieval.libraries import load
 
 _LOOK = 300
@@ -18,8 +19,12 @@ def changes(paths: Sequence[Path], stop: threading.Event | None = None) -> Itera
     Changes of hidden files are told, too: a .gitignore is one. It ends when `stop` is set.
 
     Raises:
+        DocumentError: a path leads nowhere.
         BackendUnavailableError: watchfiles is not installed.
     """
+    for path in paths:
+        if not path.exists():
+            raise DocumentError(f"there is no file or folder {path}", value=str(path))
     watched = load("watchfiles").watch(
         *paths, stop_event=stop, watch_filter=None, debounce=400, rust_timeout=_LOOK, yield_on_timeout=True
     )

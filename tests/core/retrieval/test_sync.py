@@ -205,6 +205,21 @@ def test_watching(index: Index, folder: Path) -> None:
     assert next(reports).added == (str(folder / "new.txt"),)
     stop.set()
     assert list(reports) == []
+    with pytest.raises(DocumentError, match="no file or folder"):
+        next(index.watch(folder / "nowhere"))
+
+
+def test_names_that_are_not_unicode(index: Index, folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_text(FOX)
+    report = index.sync(folder)
+    assert [one.reason for one in report.left_out] == ["its name is not Unicode"]
+    assert report.left_out[0].source.encode().endswith("caf\N{REPLACEMENT CHARACTER}.txt".encode())
+
+
+def test_a_file_named_twice_is_read_once(index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    report = index.sync(folder, Path("fox.txt"), "sub")
+    assert len(report.added) == 2
 
 
 def test_the_ledger_is_not_found(index: Index, folder: Path) -> None:
