@@ -83,7 +83,8 @@ def test_verify_passes_and_is_remembered(smollm2_path: Path) -> None:
 
 
 def test_verify_takes_embedders_and_stores(minilm_ctranslate2_float32: Path) -> None:
-    done = run("verify", "ctranslate2", "-m", str(minilm_ctranslate2_float32), "--json")
+    probed = {"ENGINEBAY_CACHE_DIR": KEPT["ENGINEBAY_CACHE_DIR"]}
+    done = run("verify", "ctranslate2", "-m", str(minilm_ctranslate2_float32), "--json", **probed)
     told = json.loads(done.stdout)
     assert (done.returncode, told["interface"], told["broken"]) == (0, "embedder", 0), done.stdout + done.stderr
     done = run("verify", "sqlite")
