@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 MODEL = "smollm2-135m-instruct"
 SYSTEM = "You are a helpful assistant."
@@ -46,4 +47,4 @@ for title, arguments in STEPS:
     done = subprocess.run([sys.executable, "-m", "enginebay", *arguments], check=False)
     if done.returncode:
         sys.exit(done.returncode)
-print("\nNext: .venv/bin/enginebay chat --generator smollm2-135m-instruct")
+print(f"\nNext: {Path(sys.executable).parent / 'enginebay'} chat --generator {MODEL}")

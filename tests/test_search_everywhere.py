@@ -28,6 +28,7 @@ def stores(folder: Path, postgres: PostgresServer) -> Iterator[str]:
     with ExitStack() as stack:
         pinecone = stack.enter_context(PineconeEmulator())
         weaviate = stack.enter_context(WeaviateEmulator())
+        port = weaviate.grpc_port
         parts = [
             f'[stores.{name}]\nbackend = "{name}"\npath = "{folder / name}"'
             for name in ("sqlite", "chroma", "lancedb", "qdrant")
@@ -35,7 +36,7 @@ def stores(folder: Path, postgres: PostgresServer) -> Iterator[str]:
         parts += [
             f'[stores.pgvector]\nbackend = "pgvector"\nurl = "{postgres.new_database()}"',
             f'[stores.pinecone]\nbackend = "pinecone"\nurl = "{pinecone.url}"\napi_key = "{pinecone.key}"',
-            f'[stores.weaviate]\nbackend = "weaviate"\nurl = "{weaviate.url}"\noptions.grpc_port = {weaviate.grpc_port}',
+            f'[stores.weaviate]\nbackend = "weaviate"\nurl = "{weaviate.url}"\noptions.grpc_port = {port}',
         ]
         yield "\n\n".join(parts)
 
