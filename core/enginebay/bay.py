@@ -92,8 +92,11 @@ class Bay:
         self._lock = threading.RLock()
         # A bay that nobody closed still frees its engines, at the latest when the interpreter ends.
         self._holder = _Holder(self.settings, plugins)
-        self._engines = EnginePool(self._holder.get, _Converter(self._holder.get), hold_generator)
+        convert = _Converter(self._holder.get)
+        self._engines = EnginePool(self._holder.get, convert, hold_generator)
+        self._embedders = EnginePool(self._holder.get, convert, _hold_embedder)
         weakref.finalize(self, self._engines.close)
+        weakref.finalize(self, self._embedders.close)
 
     @property
     def settings(self) -> Settings:
@@ -110,14 +113,6 @@ class Bay:
         """The models on this machine, and the catalogue of those that can be fetched."""
         catalogue = Catalogue.with_plugins(self.plugins.catalogue_entries())
         return ModelStore(self.settings.models.directory, catalogue)
-
-    @cached_property
-    def _embedders(self) -> EnginePool[OpenEngine[Embedder]]:
-        from enginebay.embedding.handle import hold_embedder
-
-        pool = EnginePool(self._holder.get, _Converter(self._holder.get), hold_embedder)
-        weakref.finalize(self, pool.close)
-        return pool
 
     @cached_property
     def _stores(self) -> StorePool:
@@ -402,8 +397,7 @@ class Bay:
     def close(self) -> None:
         """Close every engine and store this bay has open. Closing twice is no error."""
         self._engines.close()
-        if "_embedders" in self.__dict__:
-            self._embedders.close()
+        self._embedders.close()
         if "_stores" in self.__dict__:
             self._stores.close()
 
@@ -479,6 +473,13 @@ class Bay:
         """Backends with the versions of what they need: what `checks` report changes with these."""
         needed = {requirement for spec in self.plugins.backends if spec.name in checks for requirement in spec.requires}
         return ",".join(sorted(f"{name}={_version(name)}" for name in needed))
+
+
+def _hold_embedder(engine: object, *given: Any) -> OpenEngine[Embedder]:
+    """What a factory gave, as an open embedder; its module needs numpy, which not every bay does."""
+    from enginebay.embedding.handle import hold_embedder
+
+    return hold_embedder(engine, *given)
 
 
 class _Holder:
