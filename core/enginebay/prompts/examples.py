@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 Embed = Callable[[list[str]], Any]
-"""Texts -> float32 array of shape (len(texts), dimension), such as `Embedder.embed_all`."""
+"""Texts -> float32 array of shape (len(texts), dimension), such as `EmbedderHandle.embed_documents`."""
 
 
 class Example(FrozenModel):
