@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 
 from enginebay.errors import ModelFormatError
+from enginebay.models.embedding_files import folder_embedding
 from enginebay.models.info import ModelInfo
 from enginebay.models.safetensors import config_facts, read_json
 from enginebay.spec import ModelFormat
@@ -99,6 +100,7 @@ def onnx_info(path: Path, reference: str) -> ModelInfo:
             parameters=sum(elements.values()),
             weight_bytes=sum(one.size for one in initializers),
             quantization=max(elements, key=lambda dtype: elements[dtype]) if elements else "",
+            embedding=folder_embedding(folder),
             **config_facts(folder, config, tokenizer),
         )
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:

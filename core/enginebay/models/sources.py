@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from enginebay.errors import FetchError
 from enginebay.models.catalogue import CatalogueFile
 from enginebay.models.download import Progress, check_file, client, download
+from enginebay.models.hub_files import select
 from enginebay.models.reference import HubReference, PackageReference
 
 _PIP_TIMEOUT = 120
@@ -113,7 +113,7 @@ def _hub_files(reference: HubReference) -> list[RemoteFile]:
         ) from error
     except (httpx.HTTPError, ValueError) as error:
         raise FetchError(f"{reference}: cannot reach {url}: {error}", value=str(reference)) from error
-    names = _select([str(entry["path"]) for entry in entries], reference)
+    names = select([str(entry["path"]) for entry in entries], reference)
     by_name = {str(entry["path"]): entry for entry in entries}
     return [
         RemoteFile(
@@ -121,28 +121,6 @@ def _hub_files(reference: HubReference) -> list[RemoteFile]:
         )
         for name in names
     ]
-
-
-def _select(names: list[str], reference: HubReference) -> list[str]:
-    if reference.file is not None:
-        chosen = sorted(fnmatch.filter(names, reference.file))
-    elif any(name.endswith(".safetensors") for name in names):
-        chosen = [
-            name
-            for name in names
-            if "/" not in name and name.endswith((".safetensors", ".json", ".jinja", ".model", ".txt"))
-        ]
-    else:
-        chosen = [name for name in names if name.endswith(".gguf")]
-        if len(chosen) > 1:
-            raise FetchError(
-                f"{reference} holds several GGUF files",
-                value=str(reference),
-                hint="name one: " + ", ".join(f"hf:{reference.repository}:{name}" for name in chosen[:6]),
-            )
-    if not chosen:
-        raise FetchError(f"{reference} names no file of its repository", value=str(reference))
-    return chosen
 
 
 def fetch_from_package(

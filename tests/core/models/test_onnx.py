@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginebay import ModelFormat
+from enginebay import ModelFormat, Pooling
 from enginebay.errors import ModelFormatError
 from enginebay.models.headers import read_info
 from enginebay.models.onnx import read_onnx
@@ -83,6 +83,18 @@ def test_facts_of_a_folder_and_of_its_file(tmp_path: Path, file: str) -> None:
         assert (info.parameters, info.weight_bytes) == (8, 26)
         assert (info.layers, info.embedding_length, info.context_length) == (2, 32, 64)
         assert info.path == path
+
+
+def test_how_it_embeds_is_read_from_above_a_file(tmp_path: Path) -> None:
+    model = folder(tmp_path / "m", "onnx/model.onnx")
+    steps = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"]
+    modules = [{"idx": place, "path": ("", "1_Pooling")[place], "type": kind} for place, kind in enumerate(steps)]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    for path in (model, model / "onnx" / "model.onnx"):
+        facts = read_info(path).embedding
+        assert facts is not None and facts.pooling is Pooling.CLS
 
 
 def test_most_weights_name_the_quantisation(tmp_path: Path) -> None:
