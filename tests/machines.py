@@ -23,7 +23,7 @@ def machine(name: str) -> HardwareProfile:
 
 def first_party_specs() -> list[BackendSpec]:
     """The specs of all first-party plugins."""
-    modules = ("llama_cpp", "vllm", "mlc", "ctranslate2", "transformers", "openai")
+    modules = ("llama_cpp", "vllm", "mlc", "ctranslate2", "transformers", "openai", "onnx")
     return [spec for name in modules for spec in import_module(f"enginebay_plugins.{name}").backends()]
 
 

@@ -12,7 +12,18 @@ from enginebay.sampling.params import SamplingParams
 from machines import GGUF_8B, NAMES, decide, first_party_specs
 
 SPECS = first_party_specs()
-FIRST_PARTY = ("llama_cpp", "transformers", "ctranslate2", "vllm", "mlc", "openai", "gguf", "chroma", "pinecone")
+FIRST_PARTY = (
+    "llama_cpp",
+    "transformers",
+    "ctranslate2",
+    "vllm",
+    "mlc",
+    "openai",
+    "gguf",
+    "onnx",
+    "chroma",
+    "pinecone",
+)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -48,5 +59,15 @@ def test_each_backend_can_win_nowhere_but_on_what_it_declares(spec: BackendSpec)
 def test_reading_a_plugin_imports_no_engine(name: str) -> None:
     script = f"import sys, enginebay_plugins.{name}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"torch", "transformers", "vllm", "mlc_llm", "ctranslate2", "llama_cpp", "xllamacpp", "numpy"}
+    heavy = {
+        "torch",
+        "transformers",
+        "vllm",
+        "mlc_llm",
+        "ctranslate2",
+        "llama_cpp",
+        "xllamacpp",
+        "onnxruntime",
+        "numpy",
+    }
     assert not (heavy | {"chromadb", "pinecone"}) & set(loaded)
