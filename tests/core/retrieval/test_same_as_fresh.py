@@ -18,7 +18,7 @@ from enginebay import Bay
 from enginebay.retrieval import Document, Index
 from enginebay.retrieval.ledger import NAMESPACE, Ledger
 from enginebay.retrieval.passages import record_id
-from fake_index import WordEmbedder, fake_index
+from fake_index import WORD, WordEmbedder, fake_index
 
 NAMES = ("a.txt", "b.md", "sub/c.txt", "sub/d.html", "given 1", "given 2")
 TEXTS = st.integers(0, 60).map(lambda count: " ".join(f"word{number}" for number in range(count)))
@@ -62,12 +62,10 @@ def assert_as_fresh(bay: Bay, index: Index, folder: Path, given_now: dict[str, s
     assert {entry.source: entry.passages for entry in index.documents()} == {
         entry.source: entry.passages for entry in fresh.documents()
     }
-    words = {one for text, _, _ in contents(index).values() for one in (text or "").split()}
-    for word in sorted(words)[:3]:
-        found = index.search(word, 100, mode="lexical")
-        assert {one.id for one in found} == {
-            identity for identity, (text, _, _) in contents(index).items() if word in (text or "").split()
-        }
+    words = {identity: set(WORD.findall(text or "")) for identity, (text, _, _) in contents(index).items()}
+    for word in sorted(set().union(*words.values()))[:3]:
+        found = index.search(word, 10_000, mode="lexical")
+        assert {one.id for one in found} == {identity for identity, own in words.items() if word in own}
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -175,6 +173,26 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         report = index.sync(folder)
         assert report.unchanged > 0, "what was written before a kill is not embedded again"
         assert len(embedder.embedded) < index.collection.count() + held
+        assert_as_fresh(bay, index, folder, {}, tmp_path / "fresh")
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.txt").write_text("\n\n".join(f"Text {number} has paragraph {part}." for part in range(60)))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "store"), str(folder)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.communicate(timeout=120)[1] == ""
+        assert process.returncode == 0
+    with Bay() as bay:
+        index = fake_index(bay, tmp_path / "store", root=folder)
+        assert index.sync(folder).nothing_changed
         assert_as_fresh(bay, index, folder, {}, tmp_path / "fresh")
 
 
