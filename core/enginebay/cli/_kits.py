@@ -115,7 +115,7 @@ def _embedder(bay: Bay, wanted: Wanted) -> Iterator[OpenKit]:
     _engine.ensure_pulled(bay, model)
     subject = EmbedderSubject(lambda **changes: bay.embedder(model, **_choices(wanted), **changes))
     handle = subject.handle
-    if handle.model.quantization.lower().startswith(("int", "q", "iq")):
+    if handle.model.quantization.lower().startswith(("int", "i8", "u8", "q", "iq")):
         subject.alike = QUANTISED
     yield OpenKit(handle.spec, handle.device, model, EMBEDDER_CHECKS, subject)
 
