@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_SHOWN = 160
+"""Characters of a sentence that are shown again."""
+
 
 @app.command()
 def ask(
@@ -95,7 +98,8 @@ def _print(answer: SourcedAnswer) -> None:
         err.print(f"[dim]no model was asked{near}[/]")
         return
     for claim in answer.unsupported:
-        err.print(f"[yellow]not found in the sources:[/] {escape(claim.text)}", soft_wrap=True)
+        text = claim.text if len(claim.text) <= _SHOWN else claim.text[:_SHOWN] + " …"
+        err.print(f"[yellow]not found in the sources:[/] {escape(text)}", soft_wrap=True)
     dropped = sorted({number for claim in answer.claims for number in claim.dropped})
     if dropped:
         numbers = ", ".join(map(str, dropped))

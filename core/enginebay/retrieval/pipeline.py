@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -71,7 +71,7 @@ def batches(cuts: Iterable[Cut], size: int) -> Iterator[list[Part]]:
         yield batch
 
 
-def read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def read_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """The items, made in a thread of their own, at most `depth` ahead; what that raises is raised here."""
     taken: queue.Queue[T | _End] = queue.Queue(depth)
     unwanted = threading.Event()

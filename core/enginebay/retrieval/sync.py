@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,14 +71,11 @@ class _Tally:
     unchanged: int = 0
     left_out: list[LeftOut] = field(default_factory=list)
     unread: list[Path] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
     passages: int = 0
 
-    def cuts(self, items: Iterable[_Read], named: list[str]) -> Iterator[Cut]:
-        """Count what was read; give on what is to be written.
-
-        Args:
-            named: gets the ids of the documents that are there.
-        """
+    def cuts(self, items: Iterable[_Read]) -> Iterator[Cut]:
+        """Count what was read; give on what is to be written."""
         for item in items:
             self.read += 1
             if isinstance(item, Skipped):
@@ -86,7 +84,7 @@ class _Tally:
                 self.unread += [item.path] if item.unread else []
             else:
                 source = item.source if isinstance(item, _Same) else item.document.id
-                named.append(source)
+                self.named.add(source)
             if isinstance(item, _Same):
                 self.unchanged += 1
             self.source = source
@@ -133,40 +131,37 @@ class Syncing:
         check_metadata(Document("files", "", metadata))
         had = self._ledger.entries()
         scopes = [self._index.source_of(path) for path in paths]
-        gone = [path for path, scope in zip(paths, scopes, strict=True) if not path.exists()]
-        for path in gone:
-            if not any(_within(source, self._index.source_of(path)) for source in had):
-                raise DocumentError(f"there is no file or folder {path}", value=str(path))
-        found = dict.fromkeys(one for path in paths if path not in gone for one in selection.walk(path))
+        there = [path for path, scope in zip(paths, scopes, strict=True) if _is_there(path, scope, had)]
+        found = dict.fromkeys(one for path in there for one in selection.walk(path))
         tally = _Tally(had, self._tell, len(found))
-        named: list[str] = []
-        reading = read_ahead((self._read(one, had, metadata) for one in found), _AHEAD)
-        self._write(tally.cuts(reading, named), tally)
-        unread = [self._index.source_of(path) for path in tally.unread]
+        with closing(read_ahead((self._read(one, had, metadata) for one in found), _AHEAD)) as reading:
+            self._write(tally.cuts(reading), tally)
+        kept = [self._index.source_of(path) for path in tally.unread]
         removed = sorted(
             source
             for source, entry in had.items()
             if entry.origin is Origin.FILE
+            and source not in tally.named
             and any(_within(source, scope) for scope in scopes)
-            and not any(_within(source, scope) for scope in unread)
-            and source not in set(named)
+            and not any(_within(source, scope) for scope in kept)
         )
         self._writer.remove(removed)
         return tally.report(removed)
 
     def documents(self, given: Sequence[Document]) -> SyncReport:
         """Put documents in, each in place of the one of its id."""
-        ids = [document.id for document in given]
-        for place, document in enumerate(given):
-            if not document.id or document.id in ids[:place]:
+        ids: dict[str, None] = {}
+        for document in given:
+            if not document.id or document.id in ids:
                 raise DocumentError(
                     f"the id {document.id!r} occurs twice in one call" if document.id else "a document has no id",
                     value=document.id,
                 )
+            ids[document.id] = None
             check_metadata(document)
-        had = self._ledger.find(ids)
+        had = self._ledger.find(list(ids))
         tally = _Tally(had, self._tell, len(given))
-        self._write(tally.cuts((self._given(document, had) for document in given), []), tally)
+        self._write(tally.cuts(self._given(document, had) for document in given), tally)
         return tally.report(())
 
     def _write(self, cuts: Iterator[Cut], tally: _Tally) -> None:
@@ -228,6 +223,17 @@ class Syncing:
         if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLING:
             self._seen[file] = (state, content)
         return content, data
+
+
+def _is_there(path: Path, scope: str, had: Mapping[str, Entry]) -> bool:
+    """Whether there is something to read; what was there once may have gone.
+
+    Raises:
+        DocumentError: nothing is there, and nothing was.
+    """
+    if not path.exists() and not any(_within(source, scope) for source in had):
+        raise DocumentError(f"there is no file or folder {path}", value=str(path))
+    return path.exists()
 
 
 def _within(source: str, scope: str) -> bool:
