@@ -92,10 +92,9 @@ def embedder_name(bay: Bay, settings: CollectionConfig) -> str | None:
 
 def generations(store: Store, name: str) -> list[tuple[int, str]]:
     """The collections of an index, oldest first, each with its number from 1; whole ones and broken off."""
-    form = re.compile(re.escape(name) + r"-g(\d+)")
-    found = [(1, name)] if any(info.name == name for info in store.collections()) else []
+    form = re.compile(re.escape(name) + r"(?:-g(\d+))?")
     matched = (form.fullmatch(info.name) for info in store.collections())
-    return sorted([*found, *((int(one[1]), one[0]) for one in matched if one is not None)])
+    return sorted((int(one[1] or 1), one[0]) for one in matched if one is not None)
 
 
 def current_collection(store: Store, name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from enginebay.errors import InvalidParameterError
 from enginebay.retrieval import Document, Kind
-from enginebay.retrieval.splitting import Splitter
+from enginebay.retrieval.splitting import Span, Splitter
 
 WORD = re.compile(r"\S+")
 PIECES = st.sampled_from(
@@ -92,3 +94,22 @@ def test_counting_by_characters_is_said() -> None:
 def test_white_space_alone_is_no_passage() -> None:
     assert splitter().split(Document("a", " \n\n ")) == []
     assert splitter().split(Document("a", "")) == []
+
+
+def test_code_is_cut_by_its_grammar_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grammar and the library are stand-ins: what is tested is which splitter is taken."""
+    taken: list[object] = []
+
+    class CodeSplitter:
+        @classmethod
+        def from_callback(cls, grammar: object, count: object, capacity: int, overlap: int) -> CodeSplitter:
+            taken.append((grammar, capacity, overlap))
+            return cls()
+
+        def chunk_indices(self, text: str) -> list[tuple[int, str]]:
+            return [(0, text)]
+
+    monkeypatch.setitem(sys.modules, "tree_sitter_toy", SimpleNamespace(language=lambda: "the grammar"))
+    monkeypatch.setattr("enginebay.retrieval.splitting.load", lambda name: SimpleNamespace(CodeSplitter=CodeSplitter))
+    assert splitter(9, 2).split(Document("a", "x = 1", kind=Kind.CODE, language="toy")) == [Span(0, 5)]
+    assert taken == [("the grammar", 9, 2)]
