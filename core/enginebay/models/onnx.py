@@ -36,6 +36,9 @@ DTYPES = {
 }  # fmt: skip
 """Name and bits of one element, by TensorProto.DataType."""
 
+_QUANTIZATION = {"U8": "INT8", "UINT4": "INT4"}
+"""Quantised weights are called alike, signed or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Initializer:
@@ -91,6 +94,7 @@ def onnx_info(path: Path, reference: str) -> ModelInfo:
     elements: dict[str, int] = {}
     for one in initializers:
         elements[one.dtype] = elements.get(one.dtype, 0) + prod(one.shape)
+    most = max(elements, key=lambda dtype: elements[dtype], default="")
     config, tokenizer = read_json(folder / "config.json"), read_json(folder / "tokenizer_config.json")
     try:
         return ModelInfo(
@@ -99,7 +103,7 @@ def onnx_info(path: Path, reference: str) -> ModelInfo:
             format=ModelFormat.ONNX,
             parameters=sum(elements.values()),
             weight_bytes=sum(one.size for one in initializers),
-            quantization=max(elements, key=lambda dtype: elements[dtype]) if elements else "",
+            quantization=_QUANTIZATION.get(most, most),
             embedding=folder_embedding(folder),
             **config_facts(folder, config, tokenizer),
         )

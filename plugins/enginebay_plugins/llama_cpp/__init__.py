@@ -140,8 +140,9 @@ XLLAMACPP = BackendSpec(
 )
 
 
-def _embedder(generator: BackendSpec, summary: str, concurrency: Concurrency) -> BackendSpec:
-    """The embedder on the library of a generator."""
+def _embedder(generator: BackendSpec, summary: str, concurrency: Concurrency, on_cpu: float) -> BackendSpec:
+    """The embedder on the library of a generator; `on_cpu` is its compute efficiency there."""
+    cpu, *gpus = generator.devices
     return BackendSpec(
         name=generator.name,
         interface=Interface.EMBEDDER,
@@ -150,7 +151,7 @@ def _embedder(generator: BackendSpec, summary: str, concurrency: Concurrency) ->
         check=generator.check,
         requires=generator.requires[:1],  # what comes after is for constraints
         install=generator.install,
-        devices=generator.devices,
+        devices=(cpu.model_copy(update={"compute_efficiency": on_cpu}), *gpus),
         formats=generator.formats,
         concurrency=concurrency,
         max_streams=64,
@@ -159,12 +160,16 @@ def _embedder(generator: BackendSpec, summary: str, concurrency: Concurrency) ->
 
 
 LLAMA_CPP_EMBEDDER = _embedder(
-    LLAMA_CPP, "llama.cpp through llama-cpp-python: GGUF models for embedding; one call at a time", Concurrency.BATCHED
+    LLAMA_CPP,
+    "llama.cpp through llama-cpp-python: GGUF models for embedding; one call at a time",
+    Concurrency.BATCHED,
+    on_cpu=0.3,
 )
 XLLAMACPP_EMBEDDER = _embedder(
     XLLAMACPP,
     "llama.cpp's own server in process: GGUF models for embedding; calls run together",
     Concurrency.CONTINUOUS_BATCHING,
+    on_cpu=0.17,
 )
 
 

@@ -28,7 +28,6 @@ _INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_
 _ERRORS_ONLY = 3
 _CPU_BATCH = 256
 _NO_LIMIT = 1 << 30
-_QUANTISED = frozenset({"INT8", "U8"})
 
 
 def open_engine(request: OpenRequest) -> Embedder:
@@ -66,9 +65,11 @@ def open_engine(request: OpenRequest) -> Embedder:
 
 
 def _batch_tokens(request: OpenRequest, options: OnnxOptions) -> int:
-    if request.model.quantization in _QUANTISED:
+    if options.batch_tokens is not None:
+        return options.batch_tokens
+    if request.model.quantization == "INT8":
         return 1
-    return options.batch_tokens or (_CPU_BATCH if request.device.kind is DeviceKind.CPU else _NO_LIMIT)
+    return _CPU_BATCH if request.device.kind is DeviceKind.CPU else _NO_LIMIT
 
 
 def _session_options(request: OpenRequest, options: OnnxOptions) -> Any:

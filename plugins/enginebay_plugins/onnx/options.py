@@ -15,9 +15,10 @@ class OnnxOptions(BaseModel):
     Attributes:
         intra_op_num_threads: threads that compute; None takes the usable cores, rounded down.
         graph_optimization_level: how much of the graph is rewritten when the model is loaded.
-        batch_tokens: tokens, padding included, that are computed together; None means 256 on the CPU, where padding
-            costs as much as text, and no limit on a GPU. Models with int8 weights read one text at a time: their
-            activations are scaled by what they are computed with, and a vector ought not to depend on that.
+        batch_tokens: tokens, padding included, that are computed together; a longer text is computed alone. None means
+            256 on the CPU, where padding costs as much as text, and no limit on a GPU; but one text at a time for
+            int8 models: their activations are scaled by all that is computed together, and a vector ought not to
+            depend on its company.
         provider_options: of the device's execution provider, such as {"gpu_mem_limit": 4000000000} for CUDA.
     """
 

@@ -23,7 +23,7 @@ CONFIG = {
     "vocab_size": 100,
     "max_position_embeddings": 64,
 }
-FLOAT, INT8 = 1, 3
+FLOAT, UINT8, INT8 = 1, 2, 3
 
 
 def number(field: int, value: int) -> bytes:
@@ -97,8 +97,9 @@ def test_how_it_embeds_is_read_from_above_a_file(tmp_path: Path) -> None:
         assert facts is not None and facts.pooling is Pooling.CLS
 
 
-def test_most_weights_name_the_quantisation(tmp_path: Path) -> None:
-    data = onnx_bytes(tensor("a", (2,), FLOAT, bytes(8)), tensor("b", (2, 3), INT8, bytes(6)))
+@pytest.mark.parametrize("kind", [UINT8, INT8])
+def test_most_weights_name_the_quantisation(tmp_path: Path, kind: int) -> None:
+    data = onnx_bytes(tensor("a", (2,), FLOAT, bytes(8)), tensor("b", (2, 3), kind, bytes(6)))
     assert read_info(folder(tmp_path / "m", data=data)).quantization == "INT8"
 
 
