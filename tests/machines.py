@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from enginebay import BackendSpec, ModelFormat, ModelInfo
+from enginebay import BackendSpec, Interface, ModelFormat, ModelInfo
 from enginebay.hardware.profile import HardwareProfile
 from enginebay.matching.decision import Decision
 from enginebay.matching.match import match
@@ -25,6 +25,11 @@ def first_party_specs() -> list[BackendSpec]:
     """The specs of all first-party plugins."""
     modules = ("llama_cpp", "vllm", "mlc", "ctranslate2", "transformers", "openai", "onnx")
     return [spec for name in modules for spec in import_module(f"enginebay_plugins.{name}").backends()]
+
+
+def generator_specs() -> list[BackendSpec]:
+    """Those of them that generate."""
+    return [spec for spec in first_party_specs() if spec.interface is Interface.GENERATOR]
 
 
 def model_8b(model_format: ModelFormat, bits: float) -> ModelInfo:

@@ -182,7 +182,7 @@ class Bay:
         device: str | None = None,
         memory_limit: int | None = None,
         allow_software_devices: bool = False,
-        conversion: Converting | str = Converting.IF_NEEDED,
+        conversion: Converting | str | None = None,
         assume_installed: bool = False,
         interface: Interface | str | None = None,
     ) -> Decision:
@@ -192,6 +192,7 @@ class Bay:
             interface: what the model is to be; None takes an embedder for a model whose files say how it embeds, and a
                 generator for the others.
             workload: what to rank by; None means the latency of generators, the throughput of embedders.
+            conversion: None means "if_needed" for generators, "auto" for embedders.
 
         Raises:
             ModelNotFoundError: the reference leads nowhere, or to a model that is not fetched and whose
@@ -212,7 +213,7 @@ class Bay:
             device=_unless_auto(device),
             memory_limit=memory_limit,
             allow_software_devices=allow_software_devices,
-            conversion=Converting(conversion),
+            conversion=Converting(conversion or (Converting.AUTO if embeds else Converting.IF_NEEDED)),
         )
         return self.decide(requirement, hardware=hardware, assume_installed=assume_installed)
 

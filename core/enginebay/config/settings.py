@@ -92,6 +92,7 @@ class EmbedderConfig(FrozenModel):
             say, "" nothing.
         truncate: cut a text that is longer than the model reads, with a warning, instead of refusing it.
         normalise: scale vectors to length 1; False leaves them as the model gives them.
+        conversion: as of a generator, but "auto" by default: embedders are small, and converted once.
     """
 
     model: str
@@ -107,7 +108,7 @@ class EmbedderConfig(FrozenModel):
     normalise: bool = True
     fallback: bool = True
     allow_software_devices: bool = False
-    conversion: Converting = Converting.IF_NEEDED
+    conversion: Converting = Converting.AUTO
     memory_limit: Bytes | None = None
     options: dict[str, Any] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ from enginebay.interfaces.embedder import Embedded, Embedder, Progress
 from enginebay.interfaces.generator import Timing, Usage
 from enginebay.models.identity import weights_identity
 from enginebay.models.info import ModelInfo
-from enginebay.opened import OpenEngine
+from enginebay.opened import Handle, OpenEngine
 
 if TYPE_CHECKING:
     from enginebay.matching.decision import Decision, Match
@@ -47,23 +47,19 @@ def hold_embedder(
 
 
 @dataclass(frozen=True)
-class EmbedderHandle:
+class EmbedderHandle(Handle[Embedder]):
     """An open embedder as users hold it; made by `Bay.embedder`. Many threads may use it.
 
     Attributes:
-        name: the configured name, or the model reference.
         query_prefix, document_prefix: put before queries, and before documents.
         truncate: cut texts that are too long, with a `TruncationWarning`, unless a call says otherwise.
         normalise: vectors have length 1.
     """
 
-    name: str
-    opened: OpenEngine[Embedder]
     query_prefix: str = ""
     document_prefix: str = ""
     truncate: bool = False
     normalise: bool = True
-    tell: Callable[[RequestEvent], None] = lambda event: None
 
     def embed_documents(
         self, texts: Iterable[str], *, truncate: bool | None = None, progress: Progress | None = None
@@ -142,31 +138,6 @@ class EmbedderHandle:
         return nearest(cosine(self._rows(vector)[0], rows)[0], limit)
 
     @property
-    def engine(self) -> Embedder:
-        """The backend's own object."""
-        return self.opened.engine
-
-    @property
-    def spec(self) -> BackendSpec:
-        """The backend's declaration."""
-        return self.opened.spec
-
-    @property
-    def model(self) -> ModelInfo:
-        """Facts of the model, as it was opened."""
-        return self.opened.model
-
-    @property
-    def device(self) -> str:
-        """Id of the device it runs on."""
-        return self.opened.match.device
-
-    @property
-    def decision(self) -> Decision:
-        """Why this backend on this device."""
-        return self.opened.decision
-
-    @property
     def dimension(self) -> int:
         """Width of a vector."""
         return self.engine.dimension
@@ -188,10 +159,6 @@ class EmbedderHandle:
         pooling = source.embedding.pooling if source.embedding is not None else None
         how = (self.dimension, pooling, self.normalise, self.query_prefix, self.document_prefix)
         return sha256(repr((weights_identity(source), *how)).encode()).hexdigest()[:16]
-
-    def check_open(self) -> None:
-        """Raise EngineClosedError when the engine was closed."""
-        self.opened.check_open(self.name)
 
     @property
     def _source(self) -> ModelInfo:

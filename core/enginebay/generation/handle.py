@@ -20,7 +20,7 @@ from enginebay.generation.run import Run
 from enginebay.generation.streams import AsyncTextStream, TextStream, collect, collect_batch, drain
 from enginebay.interfaces.generator import Generator
 from enginebay.interfaces.logits import LogitsModel
-from enginebay.opened import OpenEngine
+from enginebay.opened import Handle, OpenEngine
 from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
 from enginebay.prompts.tools import Tool
@@ -29,8 +29,6 @@ from enginebay.sampling.plan import make_params
 from enginebay.spec import BackendSpec, Feature
 
 if TYPE_CHECKING:
-    from enginebay.gate import Gate
-    from enginebay.hookspecs import RequestEvent
     from enginebay.matching.decision import Decision, Match
     from enginebay.models.info import ModelInfo
     from enginebay.sampling.params import SamplingParams
@@ -61,26 +59,23 @@ def hold_generator(
 
 
 @dataclass(frozen=True)
-class GeneratorHandle:
+class GeneratorHandle(Handle[Generator]):
     """An open generator as users hold it; made by `Bay.generator`.
 
     Sampling parameters are given by name (see `SamplingParams`), over the configured defaults; `choices`,
     `regex`, `json_schema` and `grammar` are short for a constraint.
 
     Attributes:
-        name: the configured name, or the model reference.
         defaults: configured sampling parameters.
         system: configured system prompt, put before conversations that have none.
         elsewhere: opens the same generator on a backend that has what a request needs; None when the backend is fixed.
     """
 
-    name: str
     opened: OpenGenerator
     defaults: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
     others: Callable[[], Sequence[BackendSpec]] = tuple
     elsewhere: Callable[[SamplingParams], GeneratorHandle] | None = None
-    tell: Callable[[RequestEvent], None] = lambda event: None
 
     def chat(self, messages: Messages, *, tools: Sequence[Tool] = (), **sampling: Any) -> Result:
         """Answer a conversation.
@@ -158,47 +153,9 @@ class GeneratorHandle:
         return self.engine.tokenize(text, add_bos=add_bos)
 
     @property
-    def engine(self) -> Generator:
-        """The backend's own object."""
-        return self.opened.engine
-
-    @property
-    def gate(self) -> Gate | None:
-        """The queue before an engine that takes one call at a time."""
-        return self.opened.gate
-
-    @property
-    def spec(self) -> BackendSpec:
-        """The backend's declaration."""
-        return self.opened.spec
-
-    @property
-    def model(self) -> ModelInfo:
-        """Facts of the model."""
-        return self.opened.model
-
-    @property
-    def device(self) -> str:
-        """Id of the device it runs on."""
-        return self.opened.match.device
-
-    @property
-    def decision(self) -> Decision:
-        """Why this backend on this device."""
-        return self.opened.decision
-
-    @property
     def context_length(self) -> int:
         """Tokens that one sequence may hold, prompt and output together."""
         return self.engine.context_length
-
-    def names(self) -> tuple[str, str, str]:
-        """Backend, device and model, as events name them."""
-        return self.opened.names()
-
-    def check_open(self) -> None:
-        """Raise EngineClosedError when the engine was closed."""
-        self.opened.check_open(self.name)
 
     @cached_property
     def _template(self) -> ChatTemplate:

@@ -10,7 +10,7 @@ from enginebay import DeviceKind, Feature, ModelInfo
 from enginebay.matching.decision import Availability, Match, RefusalCode
 from enginebay.matching.match import match
 from enginebay.matching.requirement import Requirement, Workload
-from machines import GGUF_8B, HUGE, MLC_8B, NAMES, SAFETENSORS_8B, SMALL, decide, first_party_specs, machine
+from machines import GGUF_8B, HUGE, MLC_8B, NAMES, SAFETENSORS_8B, SMALL, decide, generator_specs, machine
 
 LLAMA_CPP = {"llama_cpp", "xllamacpp"}
 THROUGHPUT = {"workload": Workload.THROUGHPUT}
@@ -125,7 +125,7 @@ def test_what_is_not_installed_is_refused_with_its_install_command() -> None:
     missing = Availability(code=RefusalCode.NOT_INSTALLED, message="vllm is not installed", hint=hint)
     requirement = Requirement(model=SAFETENSORS_8B, workload=Workload.THROUGHPUT, context_length=2048)
     profile = machine("rtx_4090_workstation")
-    decision = match(requirement, profile, first_party_specs(), availability={"vllm": missing})
+    decision = match(requirement, profile, generator_specs(), availability={"vllm": missing})
     assert decision.chosen is not None
     assert decision.chosen.backend == "transformers"
     assert decision.best_if_installed is not None
@@ -146,9 +146,9 @@ def test_a_needed_feature_sends_the_request_elsewhere() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_spec_is_judged_on_every_machine(name: str) -> None:
     decision = decide(name, SMALL)
-    assert {match.backend for match in decision.matches} == {spec.name for spec in first_party_specs()}
+    assert {match.backend for match in decision.matches} == {spec.name for spec in generator_specs()}
     kinds = {device.kind for device in machine(name).devices}
-    for spec in first_party_specs():
+    for spec in generator_specs():
         if not kinds & {support.kind for support in spec.devices}:
             assert RefusalCode.NO_DEVICE in refusal(decision.matches, spec.name, "")
     assert DeviceKind.CPU in kinds

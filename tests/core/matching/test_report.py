@@ -15,7 +15,7 @@ from enginebay.matching.report import explanation
 from enginebay.matching.requirement import Requirement, Workload
 from enginebay.matching.sums import size
 from fake_engine import fake_spec
-from machines import GGUF_8B, NAMES, decide, first_party_specs, machine
+from machines import GGUF_8B, NAMES, decide, generator_specs, machine
 
 
 def told(decision: Decision, *, verbose: bool = False) -> str:
@@ -27,7 +27,7 @@ def told(decision: Decision, *, verbose: bool = False) -> str:
 def test_every_machine_can_be_explained(name: str) -> None:
     text = told(decide(name, GGUF_8B), verbose=True)
     assert "llama-8b-gguf" in text
-    assert all(re.search(rf"\b{spec.name}( on|,|$)", text, re.MULTILINE) for spec in first_party_specs())
+    assert all(re.search(rf"\b{spec.name}( on|,|$)", text, re.MULTILINE) for spec in generator_specs())
 
 
 def test_the_parts_in_order() -> None:
