@@ -34,7 +34,9 @@ def run_sample(word: str, folder: Path, models: Path) -> list[str]:
 
 def test_the_sample_on_embedders_and_stores(tmp_path: Path, minilm_path: Path) -> None:
     first, second = run_sample("bay.store", tmp_path, minilm_path.parent)
-    assert first.startswith("0 0.6")
+    number, score, *_ = first.split()
+    assert number == "0"
+    assert 0.5 < float(score) < 0.7
     assert first.endswith("The cat sleeps. {'year': 2024}")
     assert "Interest rates rose." in second
 

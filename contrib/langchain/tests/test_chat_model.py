@@ -19,15 +19,19 @@ from langchain_enginebay.chat_model import _said
 
 class _Real:
     params: ClassVar[dict[str, Any]] = {}
+    other: ClassVar[str] = ""
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
-    def opened(cls, bay: Bay, chat_model_path: Path) -> None:
+    def opened(cls, bay: Bay, chat_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        other = tmp_path_factory.mktemp("other") / "the-same-under-another-name.gguf"
+        other.symlink_to(chat_model_path)
+        _Real.other = str(other)
         _Real.params = {
             "model": str(chat_model_path),
             "bay": bay,
             "changes": {"backend": "xllamacpp", "context_length": 512, "streams": 4},
-            "sampling": {"max_tokens": 60},
+            "sampling": {"max_tokens": 120, "repetition_penalty": 1.2},
         }
 
     @property
@@ -40,8 +44,8 @@ class _Real:
 
     @property
     def standard_chat_model_params(self) -> dict[str, Any]:
-        """Greedy, and short: the model is small."""
-        return {"temperature": 0, "max_tokens": 60}
+        """Greedy, short, and with a penalty on repetition: the model is small, and loops without."""
+        return {"temperature": 0, "max_tokens": 120}
 
     @property
     def has_tool_calling(self) -> bool:
@@ -51,6 +55,18 @@ class _Real:
     @property
     def has_structured_output(self) -> bool:
         return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return True
+
+    @property
+    def model_override_value(self) -> str:
+        return _Real.other
 
     @property
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:

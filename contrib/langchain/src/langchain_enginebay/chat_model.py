@@ -17,7 +17,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel, ConfigDict
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ConfigDict
 
 from enginebay import Bay, Chunk
 from enginebay.generation.handle import GeneratorHandle
@@ -162,7 +163,7 @@ class ChatEnginebay(BaseChatModel):
             ls_structured_output_format={"kwargs": {"method": "json_schema"}, "schema": as_json},
         )
         parser: Runnable[Any, Any]
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
             parser = PydanticOutputParser(pydantic_object=schema)
         else:
             parser = JsonOutputParser()
