@@ -56,7 +56,9 @@ class Choice:
 
     @property
     def depth(self) -> int:
-        """Passages that each ranking brings."""
+        """Passages that each ranking brings: more than are wanted, where they are ranked once more."""
+        if self.mode is SearchMode.VECTOR and not self.diversity and self.rerank is None:
+            return min(_MOST, self.limit)
         return min(_MOST, max(_CANDIDATES, 4 * self.limit))
 
 

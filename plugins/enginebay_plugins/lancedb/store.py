@@ -107,21 +107,22 @@ class LancedbStore(VectorStore):
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         with self._translated():
-            found = self._open(collection).search().select(["namespace"]).to_arrow()
+            table, _ = self._open(collection)
+            found = table.search().select(["namespace"]).to_arrow()
             return sorted(found["namespace"].unique().to_pylist())
 
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
         fields = fields_of(records)
 
-        def write(table: Any) -> int:
-            new = lacking(table.schema, fields)
+        def write(table: Any, schema: pa.Schema) -> int:
+            new = lacking(schema, fields)
             if new:
                 table.add_columns(new)
-                table = self._open(collection)
-            rows = table_of(table.schema, records, fields, namespace)
+                table, schema = self._open(collection)
+            rows = table_of(schema, records, fields, namespace)
             merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
             version = int(merge.execute(rows).version)
-            if self._open(collection).schema.names != rows.schema.names:
+            if self._open(collection)[1].names != rows.schema.names:
                 raise _OvertakenError  # columns that another process added meanwhile are not yet replaced
             return version
 
@@ -137,11 +138,11 @@ class LancedbStore(VectorStore):
         with_vectors: bool,
     ) -> list[Hit]:
         with self._translated():
-            table = self._open(collection)
+            table, schema = self._open(collection)
             search = (
                 table.search(vector, vector_column_name="vector")
                 .distance_type(_METRICS[collection.metric])
-                .where(condition(where, namespace, table.schema.names), prefilter=True)
+                .where(condition(where, namespace, schema.names), prefilter=True)
                 .select([*_RECORD, "_distance", *(["vector"] if with_vectors else [])])
                 .limit(limit)
             )
@@ -159,7 +160,7 @@ class LancedbStore(VectorStore):
 
     def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
         with self._translated():
-            table = self._open(collection)
+            table, _ = self._open(collection)
             return [
                 record
                 for start in range(0, len(ids), _CHUNK)
@@ -175,23 +176,23 @@ class LancedbStore(VectorStore):
     def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
         for start in range(0, len(ids), _CHUNK):
             keys = [key_of(one, namespace) for one in ids[start : start + _CHUNK]]
-            self._write(collection, lambda table, keys=keys: int(table.delete(one_of("key", keys)).version))  # type: ignore[misc]
+            self._write(collection, lambda table, _, keys=keys: int(table.delete(one_of("key", keys)).version))  # type: ignore[misc]
 
     def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
         self._write(
             collection,
-            lambda table: int(table.delete(condition(where, namespace, table.schema.names)).version),
+            lambda table, schema: int(table.delete(condition(where, namespace, schema.names)).version),
         )
 
     def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
         with self._translated():
-            table = self._open(collection)
-            return int(table.count_rows(condition(where, namespace, table.schema.names)))
+            table, schema = self._open(collection)
+            return int(table.count_rows(condition(where, namespace, schema.names)))
 
     def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
         with self._translated():
-            table = self._open(collection)
-            matching = condition(where, namespace, table.schema.names)
+            table, schema = self._open(collection)
+            matching = condition(where, namespace, schema.names)
             batches = iter(table.search().where(matching).select([*_RECORD, "vector"]).to_batches(_CHUNK))
         while True:
             with self._translated():
@@ -226,17 +227,18 @@ class LancedbStore(VectorStore):
                 return None
             raise
 
-    def _open(self, collection: CollectionInfo) -> Any:
-        """The newest version of a collection's table."""
+    def _open(self, collection: CollectionInfo) -> tuple[Any, pa.Schema]:
+        """The newest version of a collection's table, and its schema, for which LanceDB would be asked each time."""
         table = self._table(collection.name)
-        found = None if table is None else info_of(collection.name, table.schema)
+        schema = None if table is None else table.schema
+        found = None if schema is None else info_of(collection.name, schema)
         if found is None or (found.dimension, found.metric) != (collection.dimension, collection.metric):
             raise CollectionNotFoundError(
                 f"collection {collection.name!r} is not there any more, or was made anew",
                 value=collection.name,
                 hint="open it again",
             )
-        return table
+        return table, schema
 
     def _refuse_others(self, name: str) -> None:
         if self.find(name) is None:
@@ -246,7 +248,7 @@ class LancedbStore(VectorStore):
                 hint="take another name, or another folder",
             )
 
-    def _write(self, collection: CollectionInfo, work: Callable[[Any], int]) -> None:
+    def _write(self, collection: CollectionInfo, work: Callable[[Any, pa.Schema], int]) -> None:
         """Do work that writes and gives the version it made, until no other process was faster."""
         self._opened()
         with self._translated(), self._writing:
@@ -254,10 +256,10 @@ class LancedbStore(VectorStore):
             if self._options.tidy_every and version % self._options.tidy_every == 0:
                 self._tidy(collection)
 
-    def _made(self, collection: CollectionInfo, work: Callable[[Any], int]) -> int:
+    def _made(self, collection: CollectionInfo, work: Callable[[Any, pa.Schema], int]) -> int:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return work(self._open(collection))
+                return work(*self._open(collection))
             except (OSError, RuntimeError, ValueError) as error:
                 if attempt == _ATTEMPTS or not _overtaken(error):
                     raise
@@ -267,7 +269,7 @@ class LancedbStore(VectorStore):
     def _tidy(self, collection: CollectionInfo) -> None:
         """Keep a table fast. What another process is in the way of, the next one does."""
         with suppress(OSError, RuntimeError, ValueError):
-            table = self._open(collection)
+            table, _ = self._open(collection)
             there = {name for index in table.list_indices() for name in index.columns}
             if "key" not in there:
                 table.create_index("key", config=BTree())

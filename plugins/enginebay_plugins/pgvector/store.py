@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -276,7 +277,7 @@ class PgvectorStore(VectorStore):
         candidates = str(min(max(limit, self._options.hnsw_ef_search), 1000))
 
         def search(connection: Connection[Any], table: sql.Identifier) -> list[tuple[Any, ...]]:
-            with connection.transaction():
+            with connection.transaction() if indexed else nullcontext():
                 if indexed:
                     connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [candidates])
                 found = connection.execute(
