@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncGenerator
 
@@ -126,4 +125,4 @@ def test_closing_ends_what_runs() -> None:
         list(stream)
     with pytest.raises(EngineClosedError):
         engine.generate(REQUEST)
-    assert not any(thread.name == "enginebay-engine" and thread.is_alive() for thread in threading.enumerate())
+    assert not engine._thread.is_alive()
