@@ -15,6 +15,7 @@ from enginebay.config.settings import CollectionConfig
 from enginebay.errors import ContextLengthError
 from enginebay.paths import cache_dir
 from enginebay.retrieval import Index
+from enginebay.stores import Store
 from fake_embedder import fake_embedder_handle
 
 WORD = re.compile(r"\w+")
@@ -54,7 +55,12 @@ class WordEmbedder(Embedder):
 
 def fake_index(bay: Bay, folder: Path, embedder: Embedder | None = None, **settings: Any) -> Index:
     """An index whose store is in `folder`."""
+    return fake_index_in(bay.store("sqlite", path=folder), embedder, **settings)
+
+
+def fake_index_in(store: Store, embedder: Embedder | None = None, **settings: Any) -> Index:
+    """An index in a store."""
     handle = fake_embedder_handle(embedder or WordEmbedder())
-    collection = bay.store("sqlite", path=folder).create_collection("documents", handle.dimension)
+    collection = store.create_collection("documents", handle.dimension)
     given = {"passage_tokens": 20, **settings}
     return Index("documents", collection, handle, CollectionConfig.model_validate(given), cache_dir() / "index")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from filelock import BaseFileLock, FileLock
 
+from enginebay.errors import StoreError
+from enginebay.interfaces.filters import Compare
 from enginebay.retrieval.ledger import Entry, Ledger, chunks
-from enginebay.retrieval.passages import passage_record, record_id
+from enginebay.retrieval.passages import SOURCE, passage_record, record_id
 
 if TYPE_CHECKING:
     from enginebay.interfaces.embedder import Vectors
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from enginebay.retrieval.pipeline import Part
     from enginebay.retrieval.words import Words
     from enginebay.stores import Collection
+
+_PATIENCE, _PAUSE = 60.0, 0.1
+"""Seconds to wait for a store of eventual consistency, and between two looks."""
 
 
 def write_lock(folder: Path) -> BaseFileLock:
@@ -80,8 +86,22 @@ class Writer:
             for entry in known.values():
                 self._delete(entry.source, 0, entry.passages)
             version = self.ledger.remove(list(known))
+            if not self.collection.immediate:
+                self._wait_until_gone(list(known))
             if self.words is not None:
                 self.words.follow(before, version, removed=list(known))
+
+    def _wait_until_gone(self, sources: Sequence[str]) -> None:
+        """Return when searches do not find the documents any more."""
+        until, anywhere = time.monotonic() + _PATIENCE, [1.0] * self.collection.info.dimension
+        for part in chunks(sources):
+            while self.collection.query(anywhere, limit=1, where=Compare(SOURCE, "in", part)):
+                if time.monotonic() >= until:
+                    raise StoreError(
+                        f"after {_PATIENCE:.0f} s, searches still find some of {len(sources)} removed documents",
+                        value=part[0],
+                    )
+                time.sleep(_PAUSE)
 
     def _delete(self, source: str, first: int, end: int) -> None:
         for part in chunks([record_id(source, number) for number in range(first, end)]):
