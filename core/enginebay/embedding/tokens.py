@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enginebay.errors import ContextLengthError
+from enginebay.interfaces.embedder import Embedded
 from enginebay.models.safetensors import read_json
 from enginebay.models.tokenizer import Tokenizer
 
@@ -31,6 +32,22 @@ class TokenBatch:
         """Tokens in all."""
         return sum(map(len, self.ids))
 
+    def embedded(self, most: int, compute: Callable[[TokenBatch], NDArray[np.float32]]) -> Embedded:
+        """The vectors of all texts; those of like length are computed together, since padding costs as tokens do.
+
+        Args:
+            most: tokens, padding included, that are computed together; a longer text is computed alone.
+            compute: gives the vectors of some of the texts, shape (texts, width).
+        """
+        vectors: NDArray[np.float32] | None = None
+        for rows in self._groups(most):
+            found = compute(TokenBatch([self.ids[row] for row in rows]))
+            if vectors is None:
+                vectors = np.empty((len(self.ids), found.shape[1]), dtype=np.float32)
+            vectors[rows] = found
+        assert vectors is not None
+        return Embedded(vectors, self.tokens, self.truncated)
+
     def padded(self, pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Token ids, and the mask that is 1 where a text has a token, both of shape (texts, longest text)."""
         lengths = np.array([len(row) for row in self.ids])
@@ -38,6 +55,17 @@ class TokenBatch:
         ids = np.full(mask.shape, pad, dtype=np.int64)
         ids[mask] = np.concatenate(self.ids)
         return ids, mask.astype(np.int64)
+
+    def _groups(self, most: int) -> Iterator[list[int]]:
+        group: list[int] = []
+        lengths = list(map(len, self.ids))
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if group and (len(group) + 1) * lengths[row] > most:
+                yield group
+                group = []
+            group.append(row)
+        if group:
+            yield group
 
 
 class EncoderTokenizer:

@@ -9,12 +9,17 @@ import ctranslate2
 import numpy as np
 from numpy.typing import NDArray
 
-from enginebay import Embedded, Embedder, OpenRequest, Pooling
+from enginebay import DeviceKind, Embedded, Embedder, OpenRequest, Pooling
 from enginebay.embedding.pooling import pool, pooling_of
-from enginebay.embedding.tokens import EncoderTokenizer
+from enginebay.embedding.tokens import EncoderTokenizer, TokenBatch
 from enginebay.errors import EngineClosedError
 from enginebay_plugins.ctranslate2.loading import load, model_folder
 from enginebay_plugins.ctranslate2.options import CTranslate2EmbedderOptions
+
+_CPU_BATCH = 1024
+"""Tokens, padding included, that are computed together: a wider batch leaves the processor's cache."""
+
+_NO_LIMIT = 1 << 30
 
 
 def open_embedder(request: OpenRequest) -> Embedder:
@@ -42,6 +47,7 @@ class CTranslate2Embedder(Embedder):
         self._tokenizer = tokenizer
         self._pooling = pooling
         self._dimension = request.model.embedding_length
+        self._batch_tokens = _CPU_BATCH if request.device.kind is DeviceKind.CPU else _NO_LIMIT
 
     @property
     def dimension(self) -> int:
@@ -52,9 +58,7 @@ class CTranslate2Embedder(Embedder):
         """Embed a batch; see `Embedder.embed`."""
         encoder = self._open()
         batch = self._tokenizer.encode(texts, truncate=truncate)
-        _, mask = batch.padded(self._tokenizer.pad)
-        hidden = encoder.forward_batch(batch.ids).last_hidden_state
-        return Embedded(pool(_as_array(hidden), mask, self._pooling), batch.tokens, batch.truncated)
+        return batch.embedded(self._batch_tokens, lambda part: self._run(encoder, part))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text; see `Embedder.count_tokens`."""
@@ -64,6 +68,10 @@ class CTranslate2Embedder(Embedder):
     def close(self) -> None:
         """Free the model, when the calls that are under way have ended."""
         self._encoder = None
+
+    def _run(self, encoder: Any, batch: TokenBatch) -> NDArray[np.float32]:
+        _, mask = batch.padded(self._tokenizer.pad)
+        return pool(_as_array(encoder.forward_batch(batch.ids).last_hidden_state), mask, self._pooling)
 
     def _open(self) -> Any:
         if self._encoder is None:

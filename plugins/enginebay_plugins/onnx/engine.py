@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -146,14 +146,7 @@ class OnnxEmbedder(Embedder):
         """Embed texts; see `Embedder.embed`."""
         session = self._opened()
         batch = self._tokenizer.encode(texts, truncate=truncate)
-        vectors: NDArray[np.float32] | None = None
-        for rows in self._groups(list(map(len, batch.ids))):
-            found = self._run(session, TokenBatch([batch.ids[row] for row in rows]))
-            if vectors is None:
-                vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
-            vectors[rows] = found
-        assert vectors is not None
-        return Embedded(vectors, batch.tokens, batch.truncated)
+        return batch.embedded(self._batch_tokens, lambda part: self._run(session, part))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included; see `Embedder.count_tokens`."""
@@ -163,17 +156,6 @@ class OnnxEmbedder(Embedder):
     def close(self) -> None:
         """Free the session; calls that are under way end first."""
         self._session = None
-
-    def _groups(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Rows of texts that are computed together: of like length, within `batch_tokens`."""
-        group: list[int] = []
-        for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-            if group and (len(group) + 1) * lengths[row] > self._batch_tokens:
-                yield group
-                group = []
-            group.append(row)
-        if group:
-            yield group
 
     def _run(self, session: Any, batch: TokenBatch) -> NDArray[np.float32]:
         ids, mask = batch.padded(self._tokenizer.pad)
