@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
@@ -47,7 +48,6 @@ class Drawing:
         self._counts = torch.zeros(size, device=device)
         self._bias = _bias(params, size, device)
         self._warpers = _warpers(params)
-        self._cut = bool(params.top_k or params.top_p < 1 or params.min_p > 0)
         self._random = torch.Generator(device)
         if params.seed is not None:
             self._random.manual_seed(params.seed)
@@ -71,13 +71,20 @@ class Drawing:
         if self._params.temperature == 0:
             best = int(scores.argmax())
             # What is best of all and allowed is best of the allowed: most often no mask is needed.
-            return best if self._allows(best) else int(self.masked(scores).argmax())
-        if self._mask is not None and not self._cut:
-            # Rejection sampling: what is drawn of all and allowed is drawn as of the allowed alone, without their mask.
-            token = self._drawn(scores)
-            if self._allows(token) or bool(self._mask.allowed(scores.shape[-1])[token]):
-                return token
-        return self._drawn(self.masked(scores))
+            if self._allows(best):
+                return best
+        allowed = self._allowed(scores.shape[-1])
+        scores = scores if allowed is None else scores[:, allowed]
+        place = int(scores.argmax()) if self._params.temperature == 0 else self._drawn(scores)
+        return place if allowed is None else int(allowed[place])
+
+    def _drawn(self, scores: Any) -> int:
+        for warper in self._warpers:
+            scores = warper(self._sequence, scores)
+        try:
+            return int(torch.multinomial(torch.softmax(scores[0], dim=-1), 1, generator=self._random))
+        except RuntimeError as error:
+            raise GenerationError("no token can be drawn: the logits are not numbers") from error
 
     def accept(self, token: int, *, ended: bool) -> None:
         """Count a token in; the constraint has nothing to do with an end token."""
@@ -87,14 +94,6 @@ class Drawing:
             self._counts[token] += 1
         if self._mask is not None and not ended:
             self._mask.accept(token)
-
-    def _drawn(self, scores: Any) -> int:
-        for warper in self._warpers:
-            scores = warper(self._sequence, scores)
-        try:
-            return int(torch.multinomial(torch.softmax(scores[0], dim=-1), 1, generator=self._random))
-        except RuntimeError as error:
-            raise GenerationError("no token can be drawn: the logits are not numbers") from error
 
     def _scores(self, logits: Any) -> Any:
         scores = logits[None].float()
@@ -110,12 +109,11 @@ class Drawing:
     def _allows(self, token: int) -> bool:
         return self._mask is None or (token not in self._end and self._mask.allows(token))
 
-    def masked(self, scores: Any) -> Any:
-        """The scores with what the constraint forbids cut off."""
+    def _allowed(self, size: int) -> Any:
+        """Tokens that the constraint allows: what follows is computed for them alone; None for all."""
         if self._mask is None:
-            return scores
-        allowed = torch.from_numpy(self._mask.allowed(scores.shape[-1])).to(self._device)
-        return torch.where(allowed, scores, -torch.inf)
+            return None
+        return torch.from_numpy(np.flatnonzero(self._mask.allowed(size))).to(self._device)
 
 
 class _TopK:

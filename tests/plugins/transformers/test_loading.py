@@ -108,8 +108,8 @@ def test_greedy_tokens_without_a_mask_are_those_with_one(smollm2_safetensors: Pa
     assert shortcuts
 
 
-def test_tokens_drawn_without_a_mask_are_distributed_as_with_one(smollm2_safetensors: Path) -> None:
-    """Drawing among all tokens first gives the distribution over the allowed ones, the end token among them."""
+def test_tokens_are_drawn_as_likely_as_they_are_among_the_allowed(smollm2_safetensors: Path) -> None:
+    """The distribution under a constraint is that of the allowed tokens, the end token among them."""
     tokenizer = Tokenizer(smollm2_safetensors)
     guidance = guidance_tokenizer(tokenizer.vocabulary, tokenizer.encode)
     size, random, draws = len(tokenizer), np.random.default_rng(9), 4000
@@ -120,7 +120,7 @@ def test_tokens_drawn_without_a_mask_are_distributed_as_with_one(smollm2_safeten
     logits = np.full(size, -20.0, dtype=np.float32)
     logits[allowed] = random.normal(size=len(allowed))
     others = np.setdiff1d(np.arange(size), allowed)
-    logits[random.choice(others, size=len(allowed), replace=False)] = 0.0  # so that about half is refused
+    logits[random.choice(others, size=len(allowed), replace=False)] = 0.0  # as likely, and forbidden
     drawing = Drawing(params, [1], size, tokenizer.end, ConstraintMask(constraint, guidance), torch.device("cpu"))
     drawn = [drawing.draw(torch.from_numpy(logits)) for _ in range(draws)]
     weights = np.exp(logits[allowed].astype(np.float64) / 0.8)
