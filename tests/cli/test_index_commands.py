@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -111,6 +112,72 @@ def test_ask(folder: Path) -> None:
     unknown = invoke("ask", "xylophone quux", "-g", "fake")
     assert unknown.stdout.startswith("I do not know")
     assert "no model was asked" in unknown.stderr
+
+
+ASKED = """
+import sys
+from enginebay import Bay
+from enginebay.cli import _engine, _index
+from enginebay.cli.main import main
+from fake_embedder import fake_embedder_handle
+from fake_engine import FakeGenerator, fake_handle, fake_model
+from fake_index import WordEmbedder
+
+class Waiting(FakeGenerator):
+    context_length = 4000
+
+    def stream(self, request):
+        for chunk in super().stream(request):
+            yield chunk
+            if chunk.text:
+                sys.stdin.readline()
+
+pieces = ["The fox jumps", " over the dog [4]."]
+Bay.embedder = lambda bay, name=None: fake_embedder_handle(WordEmbedder(), query_prefix=name or "")
+Bay.generator = lambda bay, name=None, **changes: fake_handle(Waiting(pieces), model=fake_model())
+_index.ensure_embedder = lambda bay, name, changed: None
+_engine.ensure_pulled = lambda bay, reference: None
+sys.argv[1:] = ["ask", "What does the quick brown fox jump over?", "-m", "fake"]
+main()
+"""
+
+
+def test_ask_in_a_terminal_shows_the_text_as_it_comes(folder: Path) -> None:
+    invoke("index", "files")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm", "COLUMNS": "80"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKED], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        assert process.stdin is not None
+        screen = ""
+        for part in ("The fox jumps", "over the dog [4]."):
+            screen += read_until(ours, part)
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        screen += read_until(ours, None)
+        assert process.wait(timeout=60) == 0, screen
+    os.close(ours)
+    _, _, end = screen.rpartition("over the dog [4].")
+    assert "\x1b[2K" in end, "the model's text is taken away"
+    assert "The fox jumps over the dog. [1]" in end
+    assert "files/fox.txt:3" in end
+
+
+def read_until(terminal: int, text: str | None) -> str:
+    """What a terminal shows until the text is there; for None until its programs have ended."""
+    shown = ""
+    while text is None or text not in shown:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux says so when the last program has gone
+            part = b""
+        if not part:
+            assert text is None, f"no {text!r} in {shown!r}"
+            break
+        shown += part.decode()
+    return shown
 
 
 def test_another_embedder_and_reindex(folder: Path) -> None:

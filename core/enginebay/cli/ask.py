@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.live import Live
 from rich.markup import escape
 from rich.padding import Padding
+from rich.spinner import Spinner
 from rich.text import Text
 
 from enginebay.cli import _engine, _index
@@ -16,6 +18,7 @@ from enginebay.cli._output import err, out, print_json
 
 if TYPE_CHECKING:
     from enginebay.retrieval import Quotation, SourcedAnswer
+    from enginebay.tasks.driver import AnswerStream
 
 app = typer.Typer()
 
@@ -49,8 +52,11 @@ def ask(
     profile: _engine.Profile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")] = False,
 ) -> None:
-    """Answer a question from an index; say from where each statement is."""
-    from enginebay.retrieval import ask as ask_index
+    """Answer a question from an index; say from where each statement is.
+
+    In a terminal the model's text is shown as it comes; the checked answer takes its place.
+    """
+    from enginebay.retrieval import stream_ask
 
     wanted = _index.parse_where(where)
     bay, handle = _engine.open_generator(
@@ -69,21 +75,28 @@ def ask(
         sampling["temperature"] = temperature
     with bay:
         index = _index.open_index(bay, name, _index.changes(store, embedder))
-        with err.status("answering …"):
-            answer = ask_index(
-                index,
-                handle,
-                question,
-                limit=limit,
-                where=wanted,
-                mode=mode,
-                min_similarity=min_similarity,
-                **sampling,
-            )
+        stream = stream_ask(
+            index, handle, question, limit=limit, where=wanted, mode=mode, min_similarity=min_similarity, **sampling
+        )
+        with stream:
+            answer = _watched(stream, shown=out.is_terminal and not as_json)
     if as_json:
         print_json(_as_json(answer))
     else:
         _print(answer)
+
+
+def _watched(stream: AnswerStream[SourcedAnswer], *, shown: bool) -> SourcedAnswer:
+    """The answer at the end of a stream; until then what the model writes is shown, or else that it works."""
+    waiting = Spinner("dots", "answering …", style="status.spinner")
+    with Live(waiting, console=out if shown else err, transient=True, refresh_per_second=12) as view:
+        text = ""
+        for piece in stream.texts():
+            text += piece
+            if shown:
+                lines = Text(text).wrap(out, out.width)[1 - out.height :]
+                view.update(Text("\n").join(lines))
+    return stream.answer
 
 
 def _print(answer: SourcedAnswer) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from types import TracebackType
+from typing import Self
 
 from enginebay.errors import GenerationError
 from enginebay.generation.results import Result
@@ -12,33 +14,10 @@ from enginebay.interfaces._threads import close_iterator
 from enginebay.interfaces.generator import Chunk
 
 
-class _WithResult:
-    """What both kinds of stream have: the run, and its result once it has ended."""
+class ChunkStream(ABC):
+    """Chunks as they come. Closing it early stops the engine; a context manager closes by itself."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._result: Result | None = None
-
-    @property
-    def result(self) -> Result:
-        """The whole result.
-
-        Raises:
-            GenerationError: the stream has not been read to its end.
-        """
-        if self._result is None:
-            raise GenerationError("the stream has not been read to its end", partial_text=self._run.text())
-        return self._result
-
-
-class TextStream(_WithResult):
-    """Chunks as they come. Closing it early stops the engine; a context manager closes by itself.
-
-    After the last chunk, `result` holds what a blocking call would have returned.
-    """
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
+    def __init__(self) -> None:
         self._chunks = self._iterate()
 
     def texts(self) -> Iterator[str]:
@@ -55,13 +34,74 @@ class TextStream(_WithResult):
         """Stop the engine and free its slot."""
         self._chunks.close()
 
-    def __enter__(self) -> TextStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @abstractmethod
+    def _iterate(self) -> Generator[Chunk, None, None]: ...
+
+
+class AsyncChunkStream(ABC):
+    """Async twin of `ChunkStream`: cancelling the task that reads it stops the engine."""
+
+    def __init__(self) -> None:
+        self._chunks = self._iterate()
+
+    async def texts(self) -> AsyncIterator[str]:
+        """Just the texts, empty ones left out."""
+        async for chunk in self:
+            if chunk.text:
+                yield chunk.text
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self._chunks
+
+    async def __anext__(self) -> Chunk:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Stop the engine and free its slot."""
+        await self._chunks.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    def _iterate(self) -> AsyncGenerator[Chunk, None]: ...
+
+
+class _WithResult:
+    """What both kinds of text stream have: the run, and its result once it has ended."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+        self._result: Result | None = None
+
+    @property
+    def result(self) -> Result:
+        """The whole result.
+
+        Raises:
+            GenerationError: the stream has not been read to its end.
+        """
+        if self._result is None:
+            raise GenerationError("the stream has not been read to its end", partial_text=self._run.text())
+        return self._result
+
+
+class TextStream(_WithResult, ChunkStream):
+    """The chunks of a run. After the last one, `result` holds what a blocking call would have returned."""
 
     def _iterate(self) -> Generator[Chunk, None, None]:
         run = self._run
@@ -85,36 +125,8 @@ class TextStream(_WithResult):
                 gate.release()
 
 
-class AsyncTextStream(_WithResult):
-    """Async twin of `TextStream`: cancelling the task that reads it stops the engine."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        self._chunks = self._iterate()
-
-    async def texts(self) -> AsyncIterator[str]:
-        """Just the texts, empty ones left out."""
-        async for chunk in self:
-            if chunk.text:
-                yield chunk.text
-
-    def __aiter__(self) -> AsyncIterator[Chunk]:
-        return self._chunks
-
-    async def __anext__(self) -> Chunk:
-        return await anext(self._chunks)
-
-    async def aclose(self) -> None:
-        """Stop the engine and free its slot."""
-        await self._chunks.aclose()
-
-    async def __aenter__(self) -> AsyncTextStream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+class AsyncTextStream(_WithResult, AsyncChunkStream):
+    """Async twin of `TextStream`."""
 
     async def _iterate(self) -> AsyncGenerator[Chunk, None]:
         run = self._run

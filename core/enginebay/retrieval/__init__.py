@@ -1,6 +1,6 @@
 """Search over documents, and answers from them with citations."""
 
-from enginebay.retrieval.answering import Claim, Quotation, SourcedAnswer, aask, ask
+from enginebay.retrieval.answering import Claim, Quotation, SourcedAnswer, aask, ask, astream_ask, stream_ask
 from enginebay.retrieval.documents import Document, Kind, Place
 from enginebay.retrieval.index import Index
 from enginebay.retrieval.passages import Passage
@@ -20,4 +20,6 @@ __all__ = [
     "SyncReport",
     "aask",
     "ask",
+    "astream_ask",
+    "stream_ask",
 ]

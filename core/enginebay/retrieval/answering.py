@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from enginebay.retrieval.documents import Document, Place
 from enginebay.retrieval.passages import Passage, place_within, where
 from enginebay.retrieval.quoting import Sources, sentences
-from enginebay.tasks import aanswer_with_citations, answer_with_citations
 from enginebay.tasks.answers import Answer
+from enginebay.tasks.citing import citing_steps
+from enginebay.tasks.driver import AnswerStream, AsyncAnswerStream, arun, run
 
 if TYPE_CHECKING:
     from enginebay.config.settings import SearchMode
     from enginebay.generation.handle import GeneratorHandle
     from enginebay.interfaces.filters import Filter
     from enginebay.prompts.library import PromptLibrary
+    from enginebay.prompts.steps import Steps
     from enginebay.retrieval.index import Index
     from enginebay.retrieval.searching import Rerank
     from enginebay.tasks.answers import CitedAnswer
@@ -129,14 +130,49 @@ def ask(
         ContextLengthError: not even one passage fits.
         Beside it, what `Index.search` and `GeneratorHandle.chat` raise.
     """
-    found = index.search(question, limit, where=where, mode=mode, rerank=rerank)
-    if not _relevant(index, found, min_similarity):
-        return _unknown(found)
-    answer = answer_with_citations(handle, question, _shown(found), library=library, **_greedy(handle, sampling))
-    return _checked(index, question, found, answer)
+    steps = _steps(
+        index,
+        handle,
+        question,
+        limit=limit,
+        where=where,
+        mode=mode,
+        rerank=rerank,
+        min_similarity=min_similarity,
+        library=library,
+        **sampling,
+    )
+    return run(handle, steps)
 
 
-async def aask(
+async def aask(index: Index, handle: GeneratorHandle, question: str, **choices: Any) -> SourcedAnswer:
+    """Async twin of `ask`, with the same choices."""
+    return await arun(handle, _steps(index, handle, question, **choices))
+
+
+def stream_ask(index: Index, handle: GeneratorHandle, question: str, **choices: Any) -> AnswerStream[SourcedAnswer]:
+    """Answer a question from an index, chunk by chunk.
+
+    The chunks are the model's own words, with the numbers of passages as it cites them. What is checked is `answer`,
+    after the last chunk: it is what `ask` returns.
+
+    Args:
+        choices: as of `ask`, sampling parameters too.
+
+    Raises:
+        With the first chunk, what `ask` raises.
+    """
+    return AnswerStream(handle, _steps(index, handle, question, **choices))
+
+
+def astream_ask(
+    index: Index, handle: GeneratorHandle, question: str, **choices: Any
+) -> AsyncAnswerStream[SourcedAnswer]:
+    """Async twin of `stream_ask`."""
+    return AsyncAnswerStream(handle, _steps(index, handle, question, **choices))
+
+
+def _steps(
     index: Index,
     handle: GeneratorHandle,
     question: str,
@@ -148,13 +184,12 @@ async def aask(
     min_similarity: float | None = None,
     library: PromptLibrary | None = None,
     **sampling: Any,
-) -> SourcedAnswer:
-    """Async twin of `ask`."""
-    found = await index.asearch(question, limit, where=where, mode=mode, rerank=rerank)
+) -> Steps[SourcedAnswer]:
+    found = index.search(question, limit, where=where, mode=mode, rerank=rerank)
     if not _relevant(index, found, min_similarity):
         return _unknown(found)
-    answer = await aanswer_with_citations(handle, question, _shown(found), library=library, **_greedy(handle, sampling))
-    return await asyncio.to_thread(_checked, index, question, found, answer)
+    answer = yield from citing_steps(handle, question, _shown(found), library, sampling, greedy=True)
+    return _checked(index, question, found, answer)
 
 
 def _relevant(index: Index, found: Sequence[Passage], least: float | None) -> bool:
@@ -172,11 +207,6 @@ def _unknown(found: Sequence[Passage]) -> SourcedAnswer:
 
 def _shown(found: Sequence[Passage]) -> list[dict[str, str]]:
     return [{"text": passage.text, "id": passage.where} for passage in found]
-
-
-def _greedy(handle: GeneratorHandle, sampling: Mapping[str, Any]) -> dict[str, Any]:
-    plain = "temperature" in handle.spec.sampling and "temperature" not in handle.defaults
-    return {"temperature": 0, **sampling} if plain else dict(sampling)
 
 
 def _checked(index: Index, question: str, found: Sequence[Passage], answer: CitedAnswer) -> SourcedAnswer:

@@ -35,7 +35,7 @@ def answer_with_citations(
         PromptError: there are no passages, or one has no text.
         Beside these, what `GeneratorHandle.chat` raises.
     """
-    return run(handle, _steps(handle, question, passages, library, sampling))
+    return run(handle, citing_steps(handle, question, passages, library, sampling))
 
 
 async def aanswer_with_citations(
@@ -47,20 +47,23 @@ async def aanswer_with_citations(
     **sampling: Any,
 ) -> CitedAnswer:
     """Async twin of `answer_with_citations`."""
-    return await arun(handle, _steps(handle, question, passages, library, sampling))
+    return await arun(handle, citing_steps(handle, question, passages, library, sampling))
 
 
-def _steps(
+def citing_steps(
     handle: GeneratorHandle,
     question: str,
     passages: Passages,
     library: PromptLibrary | None,
     sampling: dict[str, Any],
+    *,
+    greedy: bool = False,
 ) -> Steps[CitedAnswer]:
+    """The steps of `answer_with_citations`; `greedy` takes temperature 0 where none is given or configured."""
     given = list(enumerate(as_passages(passages)))
     if not given:
         raise PromptError("there are no passages to answer from", hint="use ask() for a question without passages")
-    setup = begin(handle, library, sampling)
+    setup = begin(handle, library, sampling, greedy=greedy)
 
     def build(shown: Sequence[tuple[int, Passage]]) -> list[Message]:
         return setup.user("answer_with_citations", question=question, passages=[passage for _, passage in shown])

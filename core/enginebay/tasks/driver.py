@@ -1,21 +1,24 @@
-"""Running a task's steps: blocking, or async."""
+"""Running a task's steps: blocking or async, whole or streamed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from enginebay.errors import InvalidParameterError, UnsupportedFeatureError
+from enginebay.errors import GenerationError, InvalidParameterError, UnsupportedFeatureError
+from enginebay.generation.streams import AsyncChunkStream, ChunkStream
+from enginebay.interfaces.generator import Chunk, FinishReason
 from enginebay.prompts.budget import Budget
 from enginebay.prompts.library import PromptLibrary
 from enginebay.prompts.messages import Message
 from enginebay.prompts.steps import Chat, Complete, RunTool, Setup, Step, Steps
 from enginebay.sampling.plan import CONSTRAINT_KINDS, make_params
 from enginebay.spec import Feature
+from enginebay.tasks.answers import Answer
 from enginebay.tasks.tool_use import ToolUse
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from enginebay.generation.results import Result
 
 T = TypeVar("T")
+AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
 def begin(
@@ -109,6 +113,68 @@ async def arun(handle: GeneratorHandle, steps: Steps[T]) -> T:
     while not isinstance(step, _Ended):
         step = await asyncio.to_thread(_advance, steps, await _ado(handle, step))
     return step.value
+
+
+class _WithAnswer(Generic[AnswerT]):
+    """What both kinds of answer stream have: the task, and its answer once it has ended."""
+
+    def __init__(self, handle: GeneratorHandle, steps: Steps[AnswerT]) -> None:
+        super().__init__()
+        self._handle = handle
+        self._steps = steps
+        self._answer: AnswerT | None = None
+
+    @property
+    def answer(self) -> AnswerT:
+        """The whole answer, as the blocking task gives it.
+
+        Raises:
+            GenerationError: the stream has not been read to its end.
+        """
+        if self._answer is None:
+            raise GenerationError("the stream has not been read to its end")
+        return self._answer
+
+    def _ended(self, answer: AnswerT) -> Chunk | None:
+        """Keep the answer; one for which no model was asked comes as a chunk of its own."""
+        self._answer = answer
+        return None if answer.results else Chunk(answer.text, finish_reason=FinishReason.STOP)
+
+
+class AnswerStream(_WithAnswer[AnswerT], ChunkStream):
+    """What the model writes for a task, as it comes; errors come with the first chunk. Then `answer` is there."""
+
+    def _iterate(self) -> Generator[Chunk, None, None]:
+        step = _advance(self._steps, None)
+        while not isinstance(step, _Ended):
+            if isinstance(step, Chat) and len(step.conversations) == 1:
+                with self._handle.stream_chat(step.conversations[0], tools=step.tools, **step.sampling) as stream:
+                    yield from stream
+                outcome: Any = [stream.result]
+            else:
+                outcome = _do(self._handle, step)
+            step = _advance(self._steps, outcome)
+        if chunk := self._ended(step.value):
+            yield chunk
+
+
+class AsyncAnswerStream(_WithAnswer[AnswerT], AsyncChunkStream):
+    """Async twin of `AnswerStream`."""
+
+    async def _iterate(self) -> AsyncGenerator[Chunk, None]:
+        step = await asyncio.to_thread(_advance, self._steps, None)
+        while not isinstance(step, _Ended):
+            if isinstance(step, Chat) and len(step.conversations) == 1:
+                stream = self._handle.astream_chat(step.conversations[0], tools=step.tools, **step.sampling)
+                async with stream:
+                    async for chunk in stream:
+                        yield chunk
+                outcome: Any = [stream.result]
+            else:
+                outcome = await _ado(self._handle, step)
+            step = await asyncio.to_thread(_advance, self._steps, outcome)
+        if last := self._ended(step.value):
+            yield last
 
 
 def _do(handle: GeneratorHandle, step: Step) -> Any:

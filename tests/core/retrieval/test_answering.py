@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from enginebay import Bay
+from enginebay.errors import GenerationError, InvalidParameterError
 from enginebay.generation.handle import GeneratorHandle
-from enginebay.retrieval import Document, Index, aask, ask
+from enginebay.interfaces.generator import Timing
+from enginebay.retrieval import Document, Index, SourcedAnswer, aask, ask, astream_ask, stream_ask
 from enginebay.retrieval.answering import UNKNOWN
 from enginebay.retrieval.quoting import Sources, sentences
 from fake_engine import FakeGenerator, fake_handle, fake_model
@@ -34,8 +38,8 @@ class Scripted(FakeGenerator):
         return 4000
 
 
-def answering(text: str) -> GeneratorHandle:
-    return fake_handle(Scripted([text]), model=fake_model(context_length=4000))
+def answering(*pieces: str, **engine: Any) -> GeneratorHandle:
+    return fake_handle(Scripted(pieces, **engine), model=fake_model(context_length=4000))
 
 
 @pytest.fixture
@@ -100,6 +104,84 @@ def test_nothing_relevant_asks_no_model(index: Index) -> None:
     assert ask(index, handle, "xylophone zebra quux", min_similarity=-1.0).known
     assert not ask(index, handle, "xylophone zebra quux", mode="lexical").known
     assert not asyncio.run(aask(index, handle, "xylophone zebra quux")).known
+
+
+PIECES = ("The tower was ", "built in 1889 [", "1]. It is 330 ", "metres high [2].")
+ASKED = "When was the Eiffel tower built, and how high is it?"
+
+
+def untimed(answer: SourcedAnswer) -> SourcedAnswer:
+    """The answer without what differs from run to run."""
+    untimed = {"timing": Timing(0, 0, 0), "decision": None}
+    return replace(answer, results=tuple(replace(result, **untimed) for result in answer.results))
+
+
+def test_a_stream_ends_with_the_same_answer(index: Index) -> None:
+    whole = ask(index, answering(*PIECES), ASKED, max_tokens=200)
+    with stream_ask(index, answering(*PIECES), ASKED, max_tokens=200) as stream:
+        with pytest.raises(GenerationError, match="to its end"):
+            _ = stream.answer
+        assert tuple(stream.texts()) == PIECES, "as the model writes it"
+    assert whole.text == "The tower was built in 1889. [1] It is 330 metres high. [2]"
+    assert untimed(stream.answer) == untimed(whole)
+
+    async def twin() -> SourcedAnswer:
+        async with astream_ask(index, answering(*PIECES), ASKED, max_tokens=200) as stream:
+            assert tuple([text async for text in stream.texts()]) == PIECES
+        return stream.answer
+
+    assert untimed(asyncio.run(twin())) == untimed(whole)
+
+
+def test_a_stream_that_asks_no_model(index: Index) -> None:
+    handle = answering("made up")
+    with stream_ask(index, handle, "xylophone zebra quux") as stream:
+        assert [chunk.text for chunk in stream] == [UNKNOWN]
+    assert stream.answer == ask(index, handle, "xylophone zebra quux")
+
+    async def twin() -> list[str]:
+        return [chunk.text async for chunk in astream_ask(index, handle, "xylophone zebra quux")]
+
+    assert asyncio.run(twin()) == [UNKNOWN]
+    assert handle.engine.requests == []  # type: ignore[attr-defined]
+
+
+def test_closing_a_stream_stops_the_engine(index: Index) -> None:
+    handle = answering(*PIECES)
+    stream = stream_ask(index, handle, ASKED)
+    next(stream)
+    stream.close()
+    assert (handle.engine.given, handle.engine.running) == (1, 0)  # type: ignore[attr-defined]
+    with pytest.raises(GenerationError, match="to its end"):
+        _ = stream.answer
+
+    async def cancelled() -> tuple[int, int]:
+        handle = answering(*PIECES, pause=0.05)
+
+        async def read() -> None:
+            async with astream_ask(index, handle, ASKED) as stream:
+                async for _ in stream:
+                    begun.set()
+
+        begun = asyncio.Event()
+        task = asyncio.create_task(read())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return handle.engine.given, handle.engine.running  # type: ignore[attr-defined]
+
+    given, running = asyncio.run(cancelled())
+    assert given < len(PIECES)
+    assert running == 0
+
+
+def test_what_fails_in_a_stream_is_told(index: Index) -> None:
+    with pytest.raises(GenerationError) as caught:
+        list(stream_ask(index, answering(*PIECES, fail_after=2), ASKED))
+    assert caught.value.partial_text == "".join(PIECES[:2])
+    with pytest.raises(InvalidParameterError, match="limt"):
+        next(stream_ask(index, answering(*PIECES), ASKED, limt=3))
 
 
 def test_a_file_that_has_changed_since_is_told(index: Index) -> None:

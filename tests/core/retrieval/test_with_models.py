@@ -11,7 +11,7 @@ import pytest
 from conftest import MODEL_FOLDER
 from enginebay import Bay
 from enginebay.generation.handle import GeneratorHandle
-from enginebay.retrieval import Document, Index, aask, ask
+from enginebay.retrieval import Document, Index, aask, ask, stream_ask
 
 pytestmark = pytest.mark.model
 
@@ -83,6 +83,11 @@ def test_an_answer_with_its_source(index: Index, handle: GeneratorHandle) -> Non
     assert PAGES["tower.txt"][quotation.start : quotation.end] == quotation.text
     twin = asyncio.run(aask(index, handle, "When was the Eiffel tower built?", limit=1, max_tokens=40))
     assert "1889" in twin.text
+    with stream_ask(index, handle, "When was the Eiffel tower built?", limit=1, max_tokens=40) as stream:
+        pieces = list(stream.texts())
+    assert len(pieces) > 3
+    assert "".join(pieces) == answer.results[0].text
+    assert (stream.answer.text, stream.answer.claims) == (answer.text, answer.claims)
 
 
 def test_what_nobody_wrote_is_not_known(index: Index, handle: GeneratorHandle) -> None:
