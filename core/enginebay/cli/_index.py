@@ -23,7 +23,7 @@ Embedder = Annotated[str | None, typer.Option("--embedder", help="A configured e
 Where = Annotated[
     str | None, typer.Option("--where", help='Only documents whose metadata matches, as JSON: {"team": "search"}')
 ]
-Mode = Annotated[str | None, typer.Option("--mode", help="hybrid, vector or lexical.")]
+Mode = Annotated[str | None, typer.Option("--mode", help="hybrid, vector, lexical or store_hybrid.")]
 Limit = Annotated[int, typer.Option("--limit", help="Passages at most.", min=1)]
 
 

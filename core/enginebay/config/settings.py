@@ -129,6 +129,7 @@ class SearchMode(StrEnum):
     HYBRID = "hybrid"
     VECTOR = "vector"
     LEXICAL = "lexical"
+    STORE_HYBRID = "store_hybrid"
 
 
 class CollectionConfig(FrozenModel):
@@ -144,7 +145,7 @@ class CollectionConfig(FrozenModel):
         max_file_bytes: larger files are left out; bytes, or a text such as "20MB".
         passage_tokens: most tokens of a passage; None means 200, or what the embedder reads if that is less.
         overlap: tokens that a passage may share with the one before.
-        search: "hybrid" (vectors and words), "vector" or "lexical".
+        search: "hybrid" (vectors and words), "vector", "lexical" or "store_hybrid" (as the store mixes them itself).
         min_similarity: cosine below which nothing found counts as relevant to a question.
     """
 

@@ -174,14 +174,16 @@ class Index:
             where: only passages of documents whose metadata matches, such as `F.team == "search"`; `F.eb_source` is the
                 document's id.
             mode: "hybrid" joins the nearest by vectors and the best by words (BM25) by reciprocal rank fusion; "vector"
-                and "lexical" take one of them. None takes the configured one.
+                and "lexical" take one of them; "store_hybrid" leaves both to the store's own hybrid search. None takes
+                the configured one.
             diversity: 0 to 1; above 0 passages are chosen by maximal marginal relevance, which trades nearness to the
                 question (1 - diversity) for difference from those chosen before.
             rerank: gives scores to the candidates, which then order them.
 
         Raises:
             InvalidParameterError: an impossible limit, mode or diversity, or diversity with rerank.
-            InvalidFilterError, UnsupportedFeatureError: a filter is wrong, or the store lacks an operator of it.
+            InvalidFilterError, UnsupportedFeatureError: a filter is wrong, or the store lacks an operator of it, or
+                hybrid search of its own.
         """
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise InvalidParameterError(f"limit = {limit!r} is no number from 1 on", value=limit)
@@ -229,7 +231,7 @@ class Index:
 
     @property
     def _writer(self) -> Writer:
-        words = None if self.settings.search is SearchMode.VECTOR else self._words
+        words = self._words if self.settings.search in (SearchMode.HYBRID, SearchMode.LEXICAL) else None
         return Writer(self.collection, self._ledger, words, write_lock(self._folder))
 
     def _syncing(self, progress: Tell | None) -> Syncing:

@@ -10,7 +10,7 @@ import numpy as np
 
 from enginebay.config.settings import SearchMode
 from enginebay.embedding.similarity import cosine
-from enginebay.errors import InvalidParameterError
+from enginebay.errors import InvalidParameterError, UnsupportedFeatureError
 from enginebay.retrieval.fusion import maximal_marginal_relevance, reciprocal_rank_fusion
 from enginebay.retrieval.ledger import chunks
 from enginebay.retrieval.passages import Passage, read_passage
@@ -74,12 +74,21 @@ class Search:
     def passages(self, question: str) -> list[Passage]:
         """The best passages, best first."""
         choice = self.choice
-        found = self._lexical(question) if choice.mode is SearchMode.LEXICAL else self._near(question)
+        found = self._found(question)
         if choice.rerank is not None:
             return _reranked(question, [passage for passage, _ in found], choice.rerank)[: choice.limit]
         if choice.diversity and choice.mode is not SearchMode.LEXICAL:
             return _diverse(found, choice.limit, choice.diversity)
         return [passage for passage, _ in found[: choice.limit]]
+
+    def _found(self, question: str) -> list[tuple[Passage, Vector | None]]:
+        match self.choice.mode:
+            case SearchMode.LEXICAL:
+                return self._lexical(question)
+            case SearchMode.STORE_HYBRID:
+                return self._by_store(question)
+            case _:
+                return self._near(question)
 
     def _near(self, question: str) -> list[tuple[Passage, Vector | None]]:
         """By vectors, and in hybrid mode by words as well."""
@@ -94,11 +103,30 @@ class Search:
         if choice.mode is SearchMode.VECTOR:
             return list(found.values())
         ranked = self.words().search(question, choice.depth, choice.where)
-        for record in self._get([one for one in ranked if one not in found]):
-            near = float(cosine(vector[None], np.asarray(record.vector)[None])[0, 0])
-            found[record.id] = (read_passage(record.id, record.text, record.metadata, near, near), record.vector)
+        found |= self._compared(vector, [one for one in ranked if one not in found])
         scores = reciprocal_rank_fusion([hit.id for hit in hits], [one for one in ranked if one in found])
         return [(replace(found[one][0], score=score), found[one][1]) for one, score in scores.items()]
+
+    def _by_store(self, question: str) -> list[tuple[Passage, Vector | None]]:
+        """By the store's own mixture of vectors and words; its score says nothing of how near they are."""
+        if not self.collection.hybrid:
+            raise UnsupportedFeatureError(
+                f"store {self.collection.backend!r} has no hybrid search of its own",
+                value=str(self.choice.mode),
+                hint='the mode "hybrid" joins vectors and words on every store',
+            )
+        vector = self.embedder.embed_query(question)
+        hits = self.collection.hybrid_query(question, vector, limit=self.choice.depth, where=self.choice.where)
+        found = self._compared(vector, [hit.id for hit in hits])
+        return [(replace(found[hit.id][0], score=hit.score), found[hit.id][1]) for hit in hits if hit.id in found]
+
+    def _compared(self, vector: Vector, ids: Sequence[str]) -> dict[str, tuple[Passage, Vector | None]]:
+        """Passages by their ids, with their cosine to a vector."""
+        found: dict[str, tuple[Passage, Vector | None]] = {}
+        for record in self._get(ids):
+            near = float(cosine(vector[None], np.asarray(record.vector)[None])[0, 0])
+            found[record.id] = (read_passage(record.id, record.text, record.metadata, near, near), record.vector)
+        return found
 
     def _lexical(self, question: str) -> list[tuple[Passage, Vector | None]]:
         records = self._get(self.words().search(question, self.choice.depth, self.choice.where))
