@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from enginebay.models.quietly import quietly
 
@@ -60,10 +60,29 @@ def make_tiny(
     return folder
 
 
+def make_tiny_random_cross_encoder(folder: Path, *, labels: int = 1) -> Path:
+    """Make a BERT that scores pairs of texts, with random weights.
+
+    Args:
+        labels: scores of a pair.
+    """
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        "bert", vocab_size=len(WORDS), max_position_embeddings=34, pad_token_id=1, num_labels=labels,
+        intermediate_size=64, **_SHAPES,
+    )  # fmt: skip
+    with quietly():
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+        _tokenizer().save_pretrained(folder)
+    return folder
+
+
 def _tokenizer() -> Any:
     raw: Any = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    raw.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>",
         unk_token="<unk>", model_max_length=24,
