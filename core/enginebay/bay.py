@@ -253,7 +253,7 @@ class Bay:
             ModelNotFoundError, ModelFormatError: the model is not here, or a converter cannot read it.
         """
         model = self._local_info(reference)
-        path = conversion_path(model, ModelFormat(target), self.plugins)
+        path = conversion_path(model, {ModelFormat(target)}, self.plugins)
         return run_conversion(model, path, self.plugins, options or {}, report)
 
     def generator(self, name: str | None = None, **changes: Any) -> GeneratorHandle:

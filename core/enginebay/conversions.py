@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from enginebay.errors import ConversionError, UnsupportedFeatureError
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from enginebay.spec import ModelFormat
 
 
-def conversion_path(model: ModelInfo, target: ModelFormat, plugins: Plugins) -> Conversion:
-    """The shortest path of installed converters.
+def conversion_path(model: ModelInfo, targets: Collection[ModelFormat], plugins: Plugins) -> Conversion:
+    """The shortest path of installed converters to one of some formats.
 
     Raises:
         ConversionError: there is none; the text says what would have to be installed, if that would do.
     """
-    if model.format is target:
-        raise ConversionError(f"{model.reference} is in the format {target} already", value=model.reference)
-    path = shortest_path(model, {target}, plugins.converters(installed=True))
+    target = " or ".join(sorted(targets))
+    if model.format in targets:
+        raise ConversionError(f"{model.reference} is in the format {model.format} already", value=model.reference)
+    path = shortest_path(model, targets, plugins.converters(installed=True))
     if path is not None:
         return path
-    wider = shortest_path(model, {target}, plugins.converters())
+    wider = shortest_path(model, targets, plugins.converters())
     hint = "installed converters: enginebay convert --list"
     if wider is not None:
         needed = [converter_named(name, plugins) for name in wider.converters]

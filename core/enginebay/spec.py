@@ -72,6 +72,8 @@ class Feature(StrEnum):
     CONTINUOUS_BATCHING = "continuous_batching"
     PREFIX_CACHE = "prefix_cache"
     LOGITS = "logits"
+    SCORING = "scoring"
+    """It gives the log-probabilities of tokens that are given, for perplexity and for choosing among answers."""
     MULTI_DEVICE = "multi_device"
     EMBEDDING_MODULES = "embedding_modules"
     """It runs what embedding models put after the transformer beside plain pooling and normalisation."""
@@ -151,6 +153,26 @@ class DeviceSupport(FrozenModel):
     install: str | None = None
 
 
+class QuantizationType(FrozenModel):
+    """A type that a quantizer makes.
+
+    Attributes:
+        name: as users write it, lower case ("q4_k_m", "int8", "nf4").
+        format: of the result.
+        bits: expected bits per weight of the whole model, scales and unquantised tensors included.
+        engines: names of the backends that load the result, generators or embedders as the model is.
+        devices: device kinds that the result runs on in these engines; empty means all of theirs.
+        calibration: it needs activations of a text.
+    """
+
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9_]*")
+    format: ModelFormat
+    bits: float = Field(gt=0, le=64)
+    engines: tuple[BackendName, ...] = Field(min_length=1)
+    devices: frozenset[DeviceKind] = frozenset()
+    calibration: bool = False
+
+
 class BackendSpec(FrozenModel):
     """The declaration of one backend for one interface.
 
@@ -174,6 +196,10 @@ class BackendSpec(FrozenModel):
         max_streams: sequences it can decode together; for embedders, texts of one batch.
         options: import string of the pydantic model of its options, or None when it has none.
         default: taken where nothing names a backend of its interface: it needs no server and no account.
+        quantization_methods: for generators and embedders: methods of quantised safetensors models that it loads, as
+            `quant_method` in config.json names them ("bitsandbytes", "gptq").
+        types: for quantizers: what it makes, the order is that of listings.
+        memory_ratio: for quantizers: peak memory of a job over the bytes of the source's weights.
     """
 
     name: BackendName
@@ -193,6 +219,9 @@ class BackendSpec(FrozenModel):
     max_streams: int = Field(default=1, ge=1)
     options: ImportString | None = None
     default: bool = False
+    quantization_methods: frozenset[str] = frozenset()
+    types: tuple[QuantizationType, ...] = ()
+    memory_ratio: float = Field(default=1.2, gt=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -201,11 +230,19 @@ class BackendSpec(FrozenModel):
             raise ValueError(f"backend {self.name!r} declares a device kind twice")
         if (self.requires or self.requires_any) and not self.install:
             raise ValueError(f"backend {self.name!r} requires distributions but names no install command")
+        if bool(self.types) is not (self.interface is Interface.QUANTIZER):
+            raise ValueError(f"backend {self.name!r}: quantizers declare types, and they alone")
+        if len({each.name for each in self.types}) != len(self.types):
+            raise ValueError(f"backend {self.name!r} declares a type twice")
         return self
 
     def device(self, kind: DeviceKind) -> DeviceSupport | None:
         """The support declared for `kind`, or None."""
         return next((device for device in self.devices if device.kind is kind), None)
+
+    def type(self, name: str) -> QuantizationType | None:
+        """The type of that name that a quantizer declares, or None."""
+        return next((each for each in self.types if each.name == name), None)
 
 
 class RuntimeReport(FrozenModel):

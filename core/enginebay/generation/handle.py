@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from enginebay.errors import (
+    ContextLengthError,
     EngineOpenError,
     FallbackWarning,
+    InvalidParameterError,
     NoMatchError,
     UnsupportedFeatureError,
     UnsupportedParameterError,
 )
 from enginebay.generation.results import Result
 from enginebay.generation.run import Run
+from enginebay.generation.scoring import (
+    LogLikelihood,
+    Perplexity,
+    checked_window,
+    continuation_ids,
+    passes,
+    perplexity_of,
+)
 from enginebay.generation.streams import AsyncTextStream, TextStream, collect, collect_batch, drain
 from enginebay.interfaces.generator import Generator
 from enginebay.interfaces.logits import LogitsModel
@@ -29,6 +40,10 @@ from enginebay.sampling.plan import make_params
 from enginebay.spec import BackendSpec, Feature
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from enginebay.interfaces.generator import Scores
     from enginebay.matching.decision import Decision, Match
     from enginebay.models.info import ModelInfo
     from enginebay.sampling.params import SamplingParams
@@ -146,6 +161,78 @@ class GeneratorHandle(Handle[Generator]):
                 tools=tuple(tool.definition for tool in tools),
             )
         return self._template.render(conversation, tools=tools)
+
+    def log_likelihood(self, text: str, *, after: str = "") -> LogLikelihood:
+        """How likely a text is as the continuation of another.
+
+        Args:
+            after: what comes before it; "" means the begin token, or the end token for a model without one. What is
+                longer than the context is cut at its beginning.
+
+        Raises:
+            UnsupportedFeatureError: the engine does not score.
+            InvalidParameterError: the text has no tokens.
+            ContextLengthError: the text alone is longer than the context.
+            GenerationError: the engine failed.
+        """
+        whole, start = continuation_ids(self.tokenize, after, text, begin=self.model.bos or self.model.eos)
+        if start == len(whole):
+            raise InvalidParameterError("the text has no tokens", value=text)
+        length = len(whole) - start
+        if length >= self.context_length:
+            raise ContextLengthError(length, self.context_length)
+        cut = max(0, len(whole) - self.context_length)
+        scores = self._score(whole[cut:])
+        return LogLikelihood(float(scores.logprobs[-length:].sum()), length, bool(scores.greedy[-length:].all()))
+
+    def perplexity(
+        self,
+        text: str,
+        *,
+        window: int | None = None,
+        stride: int | None = None,
+        tell: Callable[[float], None] = lambda share: None,
+    ) -> Perplexity:
+        """How well the model foretells a text.
+
+        Args:
+            window: tokens of one pass; None takes 512, or the context if that is shorter.
+            stride: tokens of a pass that are new; None takes half a window.
+            tell: told the share of the text that is done, 0 to 1.
+
+        Raises:
+            UnsupportedFeatureError, GenerationError: see `log_likelihood`.
+            InvalidParameterError: the text has fewer than two tokens, or window and stride do not fit.
+        """
+        window, stride = checked_window(window, stride, self.context_length)
+        tokens = self.tokenize(text, add_bos=True)
+        if len(tokens) < 2:
+            raise InvalidParameterError("a perplexity needs two tokens at least", value=text)
+        logprobs: list[float] = []
+        for each in passes(tokens, window, stride):
+            logprobs += self._score(each.tokens).logprobs[each.first - 1 :].tolist()
+            tell(len(logprobs) / (len(tokens) - 1))
+        return perplexity_of(logprobs, window, stride)
+
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        """Raw logits that follow each of the tokens, shape (tokens, vocabulary). Raises as `log_likelihood` does."""
+        self._check_scores()
+        with self.gate or nullcontext():
+            return self.engine.prompt_logits(tokens)
+
+    def _score(self, tokens: Sequence[int]) -> Scores:
+        self._check_scores()
+        with self.gate or nullcontext():
+            return self.engine.score(tokens)
+
+    def _check_scores(self) -> None:
+        self.check_open()
+        if not {Feature.SCORING, Feature.LOGITS} & self.spec.features:
+            raise UnsupportedFeatureError(
+                f"the backend {self.spec.name!r} does not score texts that are given",
+                value=self.spec.name,
+                hint="open the model for it: bay.generator(…, features=['scoring'])",
+            )
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids of a text; special tokens written in it are parsed as such."""

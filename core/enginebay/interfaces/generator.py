@@ -12,6 +12,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from enginebay.errors import GenerationError, UnsupportedFeatureError
 from enginebay.interfaces._threads import close_iterator, items_from_thread
 from enginebay.interfaces.logits import LogitsModel
@@ -41,6 +44,19 @@ class TokenLogprob:
     token: str
     logprob: float
     top: tuple[tuple[int, str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model makes of tokens that are given; n tokens have n - 1 scores, for the first follows nothing.
+
+    Attributes:
+        logprobs: natural-log probability of each token after the first, given all before it, shape (n - 1,).
+        greedy: whether it is the likeliest token at its place, shape (n - 1,).
+    """
+
+    logprobs: NDArray[np.float64]
+    greedy: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,15 @@ def gather(chunks: Iterable[Chunk]) -> Completion:
     return Completion(text, tuple(token_ids), tuple(logprobs), last.finish_reason, last.usage or Usage())
 
 
+def scores_of(logits: NDArray[np.floating], tokens: Sequence[int]) -> Scores:
+    """Scores of tokens that each follow a row of raw logits, shape (tokens, vocabulary)."""
+    rows = np.asarray(logits, dtype=np.float64)
+    highest = rows.max(axis=1)
+    chosen = rows[np.arange(len(rows)), list(tokens)]
+    totals = np.log(np.exp(rows - highest[:, None]).sum(axis=1))
+    return Scores(chosen - highest - totals, rows.argmax(axis=1) == np.asarray(tokens))
+
+
 class Generator(ABC):
     """An engine that generates text.
 
@@ -184,6 +209,23 @@ class Generator(ABC):
             UnsupportedFeatureError: it does not hand them over.
         """
         raise UnsupportedFeatureError("this engine does not hand over logits", value=type(self).__name__)
+
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        """Raw logits that follow each of the tokens, shape (tokens, vocabulary): row i follows token i.
+
+        Derived from `logits_model`; an engine that gives logits of a prompt but not token by token overrides it.
+
+        Raises:
+            UnsupportedFeatureError: it does not hand over logits.
+        """
+        return self.logits_model().prompt_logits(tokens)
+
+    def score(self, tokens: Sequence[int]) -> Scores:
+        """Log-probabilities of given tokens, at least two and no more than the context holds; for `Feature.SCORING`.
+
+        Derived from `prompt_logits`; an engine that gives log-probabilities alone overrides it. Raises as it does.
+        """
+        return scores_of(self.prompt_logits(tokens[:-1]), tokens[1:])
 
     def push(self, request: GenerationRequest, receive: Callable[[Chunk], bool]) -> None:
         """Generate, handing each chunk to `receive` in this thread, until it returns True.

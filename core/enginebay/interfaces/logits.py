@@ -57,6 +57,13 @@ class LogitsModel(ABC):
             EngineClosedError: after `close`.
         """
 
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        """Raw logits that follow each of the tokens, shape (tokens, vocabulary): row i follows token i.
+
+        Derived by one call of `logits` for each; an engine that gives them in one pass overrides it. Raises as `logits`.
+        """
+        return np.stack([self.logits(tokens[: place + 1]) for place in range(len(tokens))])
+
     @abstractmethod
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         """Token ids of `text`; special tokens written in it are parsed as such."""

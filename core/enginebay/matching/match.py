@@ -262,6 +262,12 @@ def _model_reasons(spec: BackendSpec, model: ModelInfo, readable: bool) -> Itera
             f"it reads {reads}; the model is {model.format.value}",
             f"give it the model as {reads}" if spec.formats else "take another backend",
         )
+    if model.quantization_method and model.quantization_method not in spec.quantization_methods:
+        yield Reason(
+            RefusalCode.FORMAT,
+            f"it does not load weights quantised by {model.quantization_method}",
+            "take a backend that does, or the model as it was before",
+        )
     if spec.architectures and model.architecture not in spec.architectures:
         yield Reason(
             RefusalCode.ARCHITECTURE,

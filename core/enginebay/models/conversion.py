@@ -121,4 +121,6 @@ def shortest_path(
 def _takes(step: ConverterSpec, model: ModelInfo, reached: Conversion) -> bool:
     if step.architectures and model.architecture not in step.architectures:
         return False
+    if model.quantization_method:
+        return False  # its weights are packed in a way that only the library which packed them knows
     return bool(reached.converters) or not step.quantizations or model.quantization in step.quantizations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -38,7 +39,15 @@ def read_info(path: Path, reference: str | None = None) -> ModelInfo:
     if not path.exists():
         raise ModelNotFoundError(f"there is no model at {path}", value=reference, hint="see: enginebay models")
     info = _format_info(path, reference)
-    return info.model_copy(update={"embedding": _embedding(path, info)})
+    return info.model_copy(update={"embedding": _embedding(path, info), **_quantized(path, info)})
+
+
+def _quantized(path: Path, info: ModelInfo) -> dict[str, Any]:
+    """What the record of a quantised model tells better than its files: packed weights cannot be counted."""
+    made = read_record(path).get("quantized")
+    if not isinstance(made, dict) or info.format is ModelFormat.GGUF:
+        return {}
+    return {"parameters": int(made["parameters"]), "quantization": str(made["type"])}
 
 
 def _embedding(path: Path, info: ModelInfo) -> EmbeddingFacts | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from enginebay import paths
 from enginebay.models.download import file_digest
@@ -18,9 +19,16 @@ RECORD = "enginebay.json"
 """Beside a converted model: what it was made of, by what, with which options."""
 
 
-def read_record(path: Path) -> dict[str, object]:
-    """The record beside a converted model, given its file or folder; {} for a model that was not converted here."""
-    return read_json((path if path.is_dir() else path.parent) / RECORD)
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a converted or quantised model, given its file or folder; {} for one that was not made here."""
+    if path.is_dir():
+        return read_json(path / RECORD)
+    return read_json(record_beside(path)) or read_json(path.parent / RECORD)
+
+
+def record_beside(file: Path) -> Path:
+    """Where the record of a model in one file is kept that does not have a folder of its own."""
+    return file.with_name(f"{file.name}.{RECORD}")
 
 
 def weights_identity(model: ModelInfo) -> str:

@@ -11,6 +11,10 @@ from enginebay.models.embedding import EmbeddingFacts
 from enginebay.spec import FrozenModel, ModelFormat
 
 
+_WHOLE = frozenset({"F64", "F32", "F16", "BF16", "FLOAT32", "FLOAT16", "BFLOAT16", "FP32", "FP16", "Q0F32", "Q0F16"})
+"""Types that hold weights as they were trained, in the names of all formats."""
+
+
 class ModelInfo(FrozenModel):
     """The facts of a model that matching and prompting need.
 
@@ -23,6 +27,8 @@ class ModelInfo(FrozenModel):
         parameters: number of weights.
         weight_bytes: size of the weights as stored.
         quantization: "Q4_1", "F16", "BF16", "int8", …
+        quantization_method: of quantised safetensors, as `quant_method` in config.json names it ("bitsandbytes");
+            "" for others.
         layers: transformer blocks.
         heads: attention heads.
         kv_heads: key-value heads (grouped-query attention).
@@ -47,6 +53,7 @@ class ModelInfo(FrozenModel):
     parameters: int = Field(ge=0)
     weight_bytes: int = Field(ge=0)
     quantization: str = ""
+    quantization_method: str = ""
     layers: int = Field(ge=0)
     heads: int = Field(default=0, ge=0)
     kv_heads: int = Field(default=0, ge=0)
@@ -61,6 +68,11 @@ class ModelInfo(FrozenModel):
     license: str = ""
     active_share: float = Field(default=1.0, gt=0, le=1)
     embedding: EmbeddingFacts | None = None
+
+    @property
+    def quantized(self) -> bool:
+        """Its weights are stored in fewer than 16 bits."""
+        return bool(self.quantization) and self.quantization.upper() not in _WHOLE
 
     @property
     def digest(self) -> str:

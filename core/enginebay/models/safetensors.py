@@ -176,6 +176,7 @@ def _info(
         parameters=sum(elements.values()),
         weight_bytes=sum(tensor.end - tensor.start for tensor in tensors),
         quantization=max(elements, key=lambda dtype: elements[dtype]) if elements else "",
+        quantization_method=str((config.get("quantization_config") or {}).get("quant_method", "")),
         active_share=_active_share(config.get("text_config", config), tensors),
         **config_facts(path, config, tokenizer),
     )

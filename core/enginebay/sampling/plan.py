@@ -110,7 +110,7 @@ def given_features(spec: BackendSpec) -> frozenset[Feature]:
     """The backend's features, with those that the core adds over its logits."""
     if Feature.LOGITS not in spec.features:
         return spec.features
-    return spec.features | {Feature.LOGPROBS, *map(Feature, CONSTRAINT_KINDS)}
+    return spec.features | {Feature.LOGPROBS, Feature.SCORING, *map(Feature, CONSTRAINT_KINDS)}
 
 
 def constraint_features(params: SamplingParams) -> frozenset[Feature]:
