@@ -86,8 +86,8 @@ def test_an_answer_with_its_source(index: Index, handle: GeneratorHandle) -> Non
     with stream_ask(index, handle, "When was the Eiffel tower built?", limit=1, max_tokens=40) as stream:
         pieces = list(stream.texts())
     assert len(pieces) > 3
-    assert "".join(pieces) == answer.results[0].text
-    assert (stream.answer.text, stream.answer.claims) == (answer.text, answer.claims)
+    assert "".join(pieces) == twin.results[0].text, "the prompt of both was cached, which changes the last bits"
+    assert (stream.answer.text, stream.answer.claims) == (twin.text, twin.claims)
 
 
 def test_what_nobody_wrote_is_not_known(index: Index, handle: GeneratorHandle) -> None:
