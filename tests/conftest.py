@@ -13,6 +13,10 @@ from hypothesis import settings
 
 from enginebay import ConverterSpec, HardwareProfile
 from enginebay.models.converting import ConvertedModels
+from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
+from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
+from enginebay_plugins.onnx import SAFETENSORS_TO_ONNX
+from enginebay_plugins.transformers import GGUF_TO_SAFETENSORS
 from real_servers import PostgresServer
 
 # A busy machine is no fault of the code: time is measured in bench/, never in tests.
@@ -79,65 +83,21 @@ def converted(source: Path, converter: ConverterSpec, **options: Any) -> Path:
         return ConvertedModels(MODEL_FOLDER / "converted").make(source, converter, {**converter.defaults, **options})
 
 
-@pytest.fixture(scope="session")
-def smollm2_safetensors(smollm2_path: Path) -> Path:
-    """SmolLM2 as safetensors in bfloat16, dequantised from its GGUF."""
-    from enginebay_plugins.transformers import GGUF_TO_SAFETENSORS
+def converted_once(source: str, converter: ConverterSpec, **options: Any) -> Any:
+    """A fixture that gives the model of the fixture `source` in another format."""
 
-    return converted(smollm2_path, GGUF_TO_SAFETENSORS)
+    @pytest.fixture(scope="session")
+    def made(request: pytest.FixtureRequest) -> Path:
+        return converted(request.getfixturevalue(source), converter, **options)
 
-
-@pytest.fixture(scope="session")
-def smollm2_ctranslate2(smollm2_safetensors: Path) -> Path:
-    """SmolLM2 in CTranslate2's format, int8."""
-    from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
-
-    return converted(smollm2_safetensors, SAFETENSORS_TO_CTRANSLATE2)
+    return made
 
 
-@pytest.fixture(scope="session")
-def minilm_ctranslate2(minilm_path: Path) -> Path:
-    """MiniLM in CTranslate2's format, int8."""
-    from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
-
-    return converted(minilm_path, SAFETENSORS_TO_CTRANSLATE2)
-
-
-@pytest.fixture(scope="session")
-def minilm_ctranslate2_float32(minilm_path: Path) -> Path:
-    """MiniLM in CTranslate2's format, in full precision."""
-    from enginebay_plugins.ctranslate2 import SAFETENSORS_TO_CTRANSLATE2
-
-    return converted(minilm_path, SAFETENSORS_TO_CTRANSLATE2, quantization="float32")
-
-
-@pytest.fixture(scope="session")
-def minilm_onnx(minilm_path: Path) -> Path:
-    """MiniLM as ONNX, in full precision."""
-    from enginebay_plugins.onnx import SAFETENSORS_TO_ONNX
-
-    return converted(minilm_path, SAFETENSORS_TO_ONNX)
-
-
-@pytest.fixture(scope="session")
-def minilm_onnx_int8(minilm_path: Path) -> Path:
-    """MiniLM as ONNX, int8."""
-    from enginebay_plugins.onnx import SAFETENSORS_TO_ONNX
-
-    return converted(minilm_path, SAFETENSORS_TO_ONNX, quantization="int8")
-
-
-@pytest.fixture(scope="session")
-def minilm_gguf(minilm_path: Path) -> Path:
-    """MiniLM as GGUF, in full precision."""
-    from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
-
-    return converted(minilm_path, SAFETENSORS_TO_GGUF)
-
-
-@pytest.fixture(scope="session")
-def minilm_gguf_f16(minilm_path: Path) -> Path:
-    """MiniLM as GGUF, in float16."""
-    from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
-
-    return converted(minilm_path, SAFETENSORS_TO_GGUF, type="F16")
+smollm2_safetensors = converted_once("smollm2_path", GGUF_TO_SAFETENSORS)  # bfloat16
+smollm2_ctranslate2 = converted_once("smollm2_safetensors", SAFETENSORS_TO_CTRANSLATE2)  # int8
+minilm_ctranslate2 = converted_once("minilm_path", SAFETENSORS_TO_CTRANSLATE2)  # int8
+minilm_ctranslate2_float32 = converted_once("minilm_path", SAFETENSORS_TO_CTRANSLATE2, quantization="float32")
+minilm_onnx = converted_once("minilm_path", SAFETENSORS_TO_ONNX)  # float32
+minilm_onnx_int8 = converted_once("minilm_path", SAFETENSORS_TO_ONNX, quantization="int8")
+minilm_gguf = converted_once("minilm_path", SAFETENSORS_TO_GGUF)  # float32
+minilm_gguf_f16 = converted_once("minilm_path", SAFETENSORS_TO_GGUF, type="F16")

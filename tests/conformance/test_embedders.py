@@ -15,57 +15,51 @@ from real_servers import LlamaServer
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 
 
-class TestSentenceTransformers(EmbedderConformance):
+class OnMiniLM(EmbedderConformance):
+    """Opens MiniLM in the format that a backend reads.
+
+    Attributes:
+        backend: its name.
+        model: fixture with the folder or file.
+    """
+
+    backend: str
+    model: str
+
     @pytest.fixture(scope="class")
     @classmethod
-    def open_embedder(cls, class_embedder, minilm_path: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_path, "sentence_transformers")
+    def open_embedder(cls, class_embedder, request: pytest.FixtureRequest) -> OpenEmbedder:
+        return partial(class_embedder, request.getfixturevalue(cls.model), cls.backend)
 
 
-class TestCTranslate2(EmbedderConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_embedder(cls, class_embedder, minilm_ctranslate2_float32: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_ctranslate2_float32, "ctranslate2")
+class TestSentenceTransformers(OnMiniLM):
+    backend, model = "sentence_transformers", "minilm_path"
 
 
-class TestCTranslate2Int8(EmbedderConformance):
+class TestCTranslate2(OnMiniLM):
+    backend, model = "ctranslate2", "minilm_ctranslate2_float32"
+
+
+class TestCTranslate2Int8(OnMiniLM):
+    backend, model = "ctranslate2", "minilm_ctranslate2"
     alike = 0.99  # eight bits round the last bits of a batch up or down
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_embedder(cls, class_embedder, minilm_ctranslate2: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_ctranslate2, "ctranslate2")
+
+class TestOnnx(OnMiniLM):
+    backend, model = "onnx", "minilm_onnx"
 
 
-class TestOnnx(EmbedderConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_embedder(cls, class_embedder, minilm_onnx: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_onnx, "onnx")
-
-
-class TestOnnxInt8(EmbedderConformance):
+class TestOnnxInt8(OnMiniLM):
+    backend, model = "onnx", "minilm_onnx_int8"
     alike = 0.98  # activations are scaled by the batch that they are in
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_embedder(cls, class_embedder, minilm_onnx_int8: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_onnx_int8, "onnx")
+
+class TestLlamaCpp(OnMiniLM):
+    backend, model = "llama_cpp", "minilm_gguf"
 
 
-class TestLlamaCpp(EmbedderConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_embedder(cls, class_embedder, minilm_gguf: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_gguf, "llama_cpp")
-
-
-class TestXllamacpp(EmbedderConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_embedder(cls, class_embedder, minilm_gguf: Path) -> OpenEmbedder:
-        return partial(class_embedder, minilm_gguf, "xllamacpp")
+class TestXllamacpp(OnMiniLM):
+    backend, model = "xllamacpp", "minilm_gguf"
 
 
 class TestLlamaServer(EmbedderConformance):
