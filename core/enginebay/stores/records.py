@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MAX_ID_BYTES = 512
 """The least that any of the stores takes."""
 
+_FLOAT32 = np.dtype(np.float32)
+_BOOLEANS = (bool, np.bool_)
+_INTEGERS = (int, np.integer)
+_FLOATS = (float, np.floating)
+
 
 def checked_records(collection: CollectionInfo, records: Iterable[Record]) -> list[Record]:
     """The records as stores take them: vectors as float32, metadata without None.
@@ -25,9 +30,13 @@ def checked_records(collection: CollectionInfo, records: Iterable[Record]) -> li
     Raises:
         RecordError: a duplicate or impossible id, a vector of another width or with NaN, nested metadata.
     """
-    checked = [_checked(collection, record) for record in records]
-    checked_ids([record.id for record in checked])
-    return checked
+    given = list(records)
+    for record in given:
+        if not isinstance(record, Record):
+            raise RecordError(f"{record!r} is no Record", value=record)
+    checked_ids([record.id for record in given])
+    with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float32 are looked at more closely
+        return [_checked(collection, record) for record in given]
 
 
 def checked_ids(ids: Sequence[str]) -> list[str]:
@@ -83,69 +92,89 @@ def checked_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, Metad
     for name, value in metadata.items():
         if not isinstance(name, str) or not name:
             raise RecordError(f"metadata of {owner!r}: a field's name is a string, not {name!r}", value=name)
-        _check_text(name, f"metadata of {owner!r}: the field {name!r}")
+        if fault := text_fault(name):
+            raise RecordError(f"metadata of {owner!r}: the field {name!r} {fault}", value=name)
         if value is not None:
-            kept[name] = _metadata_value(value, f"metadata of {owner!r}: {name!r}")
+            kept[name] = _metadata_value(value, owner, name)
     return kept
 
 
 def _checked(collection: CollectionInfo, record: Record) -> Record:
-    if not isinstance(record, Record):
-        raise RecordError(f"{record!r} is no Record", value=record)
-    _check_id(record.id)
-    if record.text is not None:
-        _check_text(record.text, f"the text of {record.id!r}")
-    vector = checked_vector(collection, record.vector, f"the vector of {record.id!r}")
-    if collection.metric is Metric.COSINE and not vector.any():
-        raise RecordError(
-            f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
-        )
+    if record.text is not None and (fault := text_fault(record.text)):
+        raise RecordError(f"the text of {record.id!r} {fault}", value=record.text)
+    vector = record.vector
+    if not _is_sound(collection, vector):
+        vector = checked_vector(collection, vector, f"the vector of {record.id!r}")
+        if collection.metric is Metric.COSINE and not vector.any():
+            raise RecordError(
+                f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
+            )
     return Record(record.id, vector, checked_metadata(record.metadata, record.id), record.text)
 
 
-def _metadata_value(value: object, what: str) -> MetadataValue:
+def _is_sound(collection: CollectionInfo, vector: object) -> bool:
+    """Whether a vector needs no closer look: if its length is finite, so is each number, which takes longer to ask."""
+    return (
+        type(vector) is np.ndarray
+        and vector.dtype == _FLOAT32
+        and vector.shape == (collection.dimension,)
+        and vector.flags.c_contiguous
+        and 0 < float(vector.dot(vector)) < math.inf
+    )
+
+
+def _metadata_value(value: object, owner: str, name: str) -> MetadataValue:
     # Subclasses, such as enums of strings and numpy's float64, are kept as what they are a kind of.
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
     if isinstance(value, str):
-        _check_text(value, what)
+        _check_metadata_text(value, owner, name)
         return str.__str__(value)
-    if isinstance(value, int | np.integer):
+    if isinstance(value, _BOOLEANS):
+        return bool(value)
+    if isinstance(value, _INTEGERS):
         if int(value) not in INT64:
-            raise RecordError(f"{what} = {value} is beyond 64 bits", value=value, hint="keep it as a string")
+            raise RecordError(
+                f"metadata of {owner!r}: {name!r} = {value} is beyond 64 bits", value=value, hint="keep it as a string"
+            )
         return int(value)
-    if isinstance(value, float | np.floating):
+    if isinstance(value, _FLOATS):
         if not math.isfinite(value):
-            raise RecordError(f"{what} = {value} is no number that stores keep", value=value, hint="leave it out")
+            raise RecordError(
+                f"metadata of {owner!r}: {name!r} = {value} is no number that stores keep",
+                value=value,
+                hint="leave it out",
+            )
         return float(value)
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         for one in value:
-            _check_text(one, what)
+            _check_metadata_text(one, owner, name)
         return [str.__str__(one) for one in value]
     raise RecordError(
-        f"{what} = {value!r} is neither a string, an integer, a float, a boolean nor a list of strings",
+        f"metadata of {owner!r}: {name!r} = {value!r} is neither a string, an integer, a float, a boolean nor a list "
+        "of strings",
         value=value,
         hint="metadata is flat: name nested values apart, keep dates as ISO strings or seconds",
     )
 
 
+def _check_metadata_text(text: str, owner: str, name: str) -> None:
+    if fault := text_fault(text):
+        raise RecordError(f"metadata of {owner!r}: {name!r} {fault}", value=text)
+
+
 def _check_id(one: object) -> None:
     if not isinstance(one, str) or not one:
         raise RecordError(f"an id is a string that is not empty, not {one!r}", value=one)
-    _check_text(one, f"the id {one!r}")
+    if fault := text_fault(one):
+        raise RecordError(f"the id {one!r} {fault}", value=one)
     if len(one.encode()) > MAX_ID_BYTES:
         raise RecordError(f"the id {one[:40]!r}… is longer than {MAX_ID_BYTES} bytes", value=one)
 
 
 def text_fault(text: str) -> str | None:
     """What keeps a text from being kept by every store; None when nothing does."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"is not Unicode text: {error.reason}"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"is not Unicode text: {error.reason}"
     return "has a NUL character in it, which not every store keeps" if "\0" in text else None
-
-
-def _check_text(text: str, what: str) -> None:
-    if fault := text_fault(text):
-        raise RecordError(f"{what} {fault}", value=text)
