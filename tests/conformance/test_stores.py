@@ -117,7 +117,7 @@ class TestQdrant(EmbeddedConformance):
     """
 
     backend = "qdrant"
-    records = 150
+    records = 1200
     filters = 40
 
     @pytest.fixture(scope="class")

@@ -56,15 +56,15 @@ def record_of(payload: Mapping[str, Any], vector: Any) -> Record:
     return Record(payload["id"], numbers.astype(np.float32), json.loads(payload["metadata"]), payload.get("text"))
 
 
-def condition(where: Filter | None, namespace: str) -> models.Filter:
-    """The records of a namespace that match."""
-    inside = _match(NAMESPACE, namespace)
+def condition(where: Filter | None, namespace: str | None) -> models.Filter | None:
+    """The records that match, of one namespace if it is given; None for all."""
+    must: list[models.Condition] = [] if namespace is None else [_match(NAMESPACE, namespace)]
     found = True if where is None else lowered(where)
-    if found is True:
-        return models.Filter(must=[inside])
     if found is False:
-        return models.Filter(must=[inside], must_not=[inside])
-    return models.Filter(must=[inside, _written(found)])
+        must.append(models.HasIdCondition(has_id=[]))
+    elif found is not True:
+        must.append(_written(found))
+    return models.Filter(must=must) if must else None
 
 
 def _written(where: Filter) -> models.Condition:

@@ -1,7 +1,12 @@
-"""The Qdrant store: a Qdrant collection for each, whose metadata holds what is fixed when it is made."""
+"""The Qdrant store: a Qdrant collection for each, whose metadata holds what is fixed when it is made.
+
+On a server it holds all namespaces, by a payload field that has an index. Embedded, there are no indexes, and a filter
+looks at each record in Python: each namespace but "" has a Qdrant collection of its own there, made by the first write.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +32,7 @@ _DISTANCES = {
     Metric.EUCLIDEAN: models.Distance.EUCLID,
 }
 _LAYOUT = 1
+_EMBEDDED_LAYOUT = 2
 _PAGE = 500
 _REQUEST_BYTES = 16 << 20
 """A server takes 32 MB in one request, unless it is told otherwise."""
@@ -58,10 +64,11 @@ class QdrantStore(VectorStore):
         self.approximate = not connection.embedded and not options.exact
         self._connection = connection
         self._options = options
+        self._layout = _EMBEDDED_LAYOUT if connection.embedded else _LAYOUT
 
     def create(self, info: CollectionInfo) -> None:
         facts = {
-            "layout": _LAYOUT,
+            "layout": self._layout,
             "dimension": info.dimension,
             "metric": info.metric.value,
             "embedder_fingerprint": info.embedder_fingerprint,
@@ -71,11 +78,7 @@ class QdrantStore(VectorStore):
                 self._refuse_others(info.name)
                 return
             try:
-                client.create_collection(
-                    info.name,
-                    models.VectorParams(size=info.dimension, distance=_DISTANCES[info.metric]),
-                    metadata={"enginebay": facts},
-                )
+                _make(client, info.name, info, facts)
             except Exception:
                 if not client.collection_exists(info.name):  # another process was faster
                     raise
@@ -86,35 +89,49 @@ class QdrantStore(VectorStore):
         with self._connection.client() as client:
             if not client.collection_exists(name):
                 return None
-            metadata = client.get_collection(name).config.metadata
-        facts = (metadata or {}).get("enginebay", {})
-        if facts.get("layout") != _LAYOUT:
+            facts = _facts(client, name)
+        if facts.get("layout") != self._layout:
             return None
         return CollectionInfo(name, facts["dimension"], Metric(facts["metric"]), facts["embedder_fingerprint"])
 
     def collections(self) -> list[CollectionInfo]:
         with self._connection.client() as client:
-            names = sorted(one.name for one in client.get_collections().collections)
+            names = sorted(_names(client))
         found = (self.find(name) for name in names)
         return [info for info in found if info is not None]
 
     def drop(self, name: str) -> None:
         if self.find(name) is not None:
             with self._connection.client() as client:
+                for one in self._beside(client, name).values():
+                    client.delete_collection(one)
                 client.delete_collection(name)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
-        found = self._on(
-            collection,
-            lambda client: client.facet(collection.name, NAMESPACE, limit=_MOST_NAMESPACES, exact=True),
-        )
-        return sorted(str(hit.value) for hit in found.hits if hit.count)
+        if not self._connection.embedded:
+            hits = self._on(
+                collection,
+                "",
+                lambda client, name: client.facet(name, NAMESPACE, limit=_MOST_NAMESPACES, exact=True).hits,
+                list[Any](),
+            )
+            return sorted(str(hit.value) for hit in hits if hit.count)
+        self._check(collection)
+        with self._connection.client() as client:
+            known = {"": collection.name} | self._beside(client, collection.name)
+            return sorted(namespace for namespace, name in known.items() if client.count(name, exact=True).count)
 
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
-        self._check(collection)
         for part in _parts(records, collection.dimension):
             points = [point_of(one, namespace, collection.metric) for one in part]
-            self._on(collection, lambda client, points=points: client.upsert(collection.name, points, wait=True))  # type: ignore[misc]
+
+            def write(client: Any, name: str, points: list[Any] = points) -> None:
+                self._check(collection)
+                if name != collection.name and not client.collection_exists(name):
+                    _make(client, name, collection, {"of": collection.name, "namespace": namespace})
+                client.upsert(name, points, wait=True)
+
+            self._on(collection, namespace, write, None)
 
     def query(
         self,
@@ -125,14 +142,14 @@ class QdrantStore(VectorStore):
         namespace: str,
         with_vectors: bool,
     ) -> list[Hit]:
-        matching = condition(where, namespace)
+        matching = self._matching(where, namespace)
         if collection.metric is Metric.COSINE:
             vector, _ = unit(vector)
 
-        def search(client: Any, search_params: models.SearchParams | None) -> list[Any]:
+        def search(client: Any, name: str, search_params: models.SearchParams | None) -> list[Any]:
             found = client.query_points(
-                collection.name,
-                vector.tolist(),
+                name,
+                vector,
                 query_filter=matching,
                 search_params=search_params,
                 limit=limit,
@@ -141,9 +158,11 @@ class QdrantStore(VectorStore):
             )
             return list(found.points)
 
-        points = self._on(collection, lambda client: search(client, self._search_params()))
+        params = self._search_params()
+        points = self._on(collection, namespace, lambda client, name: search(client, name, params), list[Any]())
         if self.approximate and len(points) < limit:  # the index gave up, or there are no more
-            points = self._on(collection, lambda client: search(client, models.SearchParams(exact=True)))
+            exact = models.SearchParams(exact=True)
+            points = self._on(collection, namespace, lambda client, name: search(client, name, exact), [])
         return [_hit(collection.metric, point, with_vectors) for point in points]
 
     def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
@@ -153,32 +172,39 @@ class QdrantStore(VectorStore):
             for start in range(0, len(wanted), _PAGE)
             for point in self._on(
                 collection,
-                lambda client, part=wanted[start : start + _PAGE]: client.retrieve(  # type: ignore[misc]
-                    collection.name, part, with_payload=RECORD, with_vectors=True
+                namespace,
+                lambda client, name, part=wanted[start : start + _PAGE]: client.retrieve(  # type: ignore[misc]
+                    name, part, with_payload=RECORD, with_vectors=True
                 ),
+                list[Any](),
             )
         ]
 
     def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
         wanted: list[Any] = [point_id(one, namespace) for one in ids]
-        self._delete(collection, models.PointIdsList(points=wanted))
+        self._delete(collection, namespace, models.PointIdsList(points=wanted))
 
     def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
-        self._delete(collection, models.FilterSelector(filter=condition(where, namespace)))
+        matching = self._matching(where, namespace) or models.Filter()
+        self._delete(collection, namespace, models.FilterSelector(filter=matching))
 
     def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
-        matching = condition(where, namespace)
-        return int(self._on(collection, lambda client: client.count(collection.name, matching, exact=True).count))
+        matching = self._matching(where, namespace)
+        return self._on(
+            collection, namespace, lambda client, name: int(client.count(name, matching, exact=True).count), 0
+        )
 
     def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
-        matching = condition(where, namespace)
+        matching = self._matching(where, namespace)
         offset = None
         while True:
             points, offset = self._on(
                 collection,
-                lambda client, offset=offset: client.scroll(  # type: ignore[misc]
-                    collection.name, matching, limit=_PAGE, offset=offset, with_payload=RECORD, with_vectors=True
+                namespace,
+                lambda client, name, offset=offset: client.scroll(  # type: ignore[misc]
+                    name, matching, limit=_PAGE, offset=offset, with_payload=RECORD, with_vectors=True
                 ),
+                (list[Any](), None),
             )
             yield from (record_of(point.payload, point.vector) for point in points)
             if offset is None:
@@ -200,16 +226,38 @@ class QdrantStore(VectorStore):
             for kind, schema in _INDEXES.items():
                 client.create_payload_index(name, plain_name(f"{kind}:{field}"), schema, wait=True)
 
-    def _delete(self, collection: CollectionInfo, selector: Any) -> None:
-        self._on(collection, lambda client: client.delete(collection.name, selector, wait=True))
+    def _delete(self, collection: CollectionInfo, namespace: str, selector: Any) -> None:
+        self._on(collection, namespace, lambda client, name: client.delete(name, selector, wait=True), None)
 
-    def _on(self, collection: CollectionInfo, work: Callable[[Any], T]) -> T:
+    def _place(self, collection: CollectionInfo, namespace: str) -> str:
+        """The Qdrant collection that holds a namespace's records."""
+        if not namespace or not self._connection.embedded:
+            return collection.name
+        return f"{collection.name}.{hashlib.sha256(namespace.encode()).hexdigest()[:40]}"
+
+    def _matching(self, where: Filter | None, namespace: str) -> models.Filter | None:
+        """The records that match, of those in the namespace's Qdrant collection."""
+        return condition(where, None if self._connection.embedded else namespace)
+
+    def _beside(self, client: Any, collection: str) -> dict[str, str]:
+        """The Qdrant collections of the other namespaces, by namespace."""
+        if not self._connection.embedded:
+            return {}
+        facts = {name: _facts(client, name) for name in _names(client) if name.startswith(f"{collection}.")}
+        return {one["namespace"]: name for name, one in facts.items() if one.get("of") == collection}
+
+    def _on(self, collection: CollectionInfo, namespace: str, work: Callable[[Any, str], T], absent: T) -> T:
+        """What work on the namespace's Qdrant collection gives; `absent` where there is none."""
+        name = self._place(collection, namespace)
         try:
             with self._connection.client() as client:
-                return work(client)
+                return work(client, name)
         except StoreError:
             self._check(collection)
-            raise
+            with self._connection.client() as client:
+                if client.collection_exists(name):
+                    raise
+            return absent
 
     def _check(self, collection: CollectionInfo) -> None:
         found = self.find(collection.name)
@@ -227,6 +275,20 @@ class QdrantStore(VectorStore):
                 value=name,
                 hint="take another name",
             )
+
+
+def _make(client: Any, name: str, info: CollectionInfo, facts: dict[str, Any]) -> None:
+    vectors = models.VectorParams(size=info.dimension, distance=_DISTANCES[info.metric])
+    client.create_collection(name, vectors, metadata={"enginebay": facts})
+
+
+def _facts(client: Any, name: str) -> dict[str, Any]:
+    """What enginebay wrote of a Qdrant collection; nothing for another program's."""
+    return dict((client.get_collection(name).config.metadata or {}).get("enginebay", {}))
+
+
+def _names(client: Any) -> list[str]:
+    return [one.name for one in client.get_collections().collections]
 
 
 def _parts(records: Sequence[Record], dimension: int) -> Iterator[list[Record]]:

@@ -173,6 +173,39 @@ def test_collections_of_another_program_are_left_alone(folder: Path, bay: Bay) -
     client.close()
 
 
+def test_embedded_namespaces_come_with_their_first_record_and_go_with_the_collection(folder: Path, bay: Bay) -> None:
+    collection = open_collection(bay, folder)
+    assert collection.query([1, 0], namespace="a") == []
+    assert list(collection.scan(namespace="a")) == []
+    collection.delete(["x"], namespace="a")
+    collection.delete_all(namespace="a")
+    collection.upsert([record("x", 1.0, 0.0, n=1)], namespace="a")
+    collection.upsert([record("x", 1.0, 0.0, n=2)], namespace="Ä/../b")
+    assert collection.namespaces() == ["a", "Ä/../b"]
+    assert [hit.metadata for hit in collection.query([1, 0], namespace="a")] == [{"n": 1}]
+    collection.delete_all(namespace="a")
+    assert collection.namespaces() == ["Ä/../b"]
+    store = bay.store("qdrant", path=folder)
+    assert [info.name for info in store.collections()] == ["words"]
+    store.drop_collection("words")
+    assert open_collection(bay, folder).namespaces() == []
+    assert collection.count(namespace="Ä/../b") == 0
+    bay.close()
+    client = QdrantClient(path=str(folder))
+    assert [one.name for one in client.get_collections().collections] == ["words"]
+    client.close()
+
+
+def test_a_folder_of_the_layout_before_is_refused(folder: Path, bay: Bay) -> None:
+    client = QdrantClient(path=str(folder))
+    facts = {"layout": 1, "dimension": 2, "metric": "cosine", "embedder_fingerprint": None}
+    width = models.VectorParams(size=2, distance=models.Distance.COSINE)
+    client.create_collection("words", width, metadata={"enginebay": facts})
+    client.close()
+    with pytest.raises(StoreError, match="another version of enginebay"):
+        open_collection(bay, folder)
+
+
 def test_a_collection_made_anew_is_another_one(folder: Path, bay: Bay) -> None:
     old = open_collection(bay, folder)
     with Bay() as elsewhere:
