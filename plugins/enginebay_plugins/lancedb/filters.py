@@ -8,16 +8,17 @@ from enginebay.interfaces.filters import Combine, Compare, Filter
 from enginebay.stores.typed_fields import lowered, plain_name
 
 _SIGNS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_COLUMN_OF = {"integer": "number", "float": "number"}
 
 
-def condition(where: Filter | None, namespace: str, columns: Collection[str]) -> str:
-    """The records of a namespace that match.
+def condition(where: Filter | None, namespace: str, columns: Collection[str]) -> str | None:
+    """The records of a namespace that match; None for all of the table.
 
     Args:
         columns: that the table has; a field without one is missing in every record.
     """
-    inside = f"namespace = {quoted(namespace)}"
-    return inside if where is None else f"{inside} AND ({_written(lowered(where), columns)})"
+    parts = [*_inside(namespace, columns), *([] if where is None else [f"({_written(lowered(where), columns)})"])]
+    return " AND ".join(parts) or None
 
 
 def quoted(text: str) -> str:
@@ -28,6 +29,13 @@ def quoted(text: str) -> str:
 def one_of(name: str, values: Collection[str | float]) -> str:
     """The column has one of the values."""
     return f"`{name}` IN ({', '.join(map(_value, values))})"
+
+
+def _inside(namespace: str, columns: Collection[str]) -> list[str]:
+    """Without a column of namespaces, all records are in the namespace ""."""
+    if "namespace" not in columns:
+        return ["false"] if namespace else []
+    return [f"namespace = {quoted(namespace)}" if namespace else "namespace IS NULL"]
 
 
 def _written(where: Filter | bool, columns: Collection[str]) -> str:
@@ -49,6 +57,8 @@ def _negated(where: Combine, columns: Collection[str]) -> str:
 
 
 def _comparison(where: Compare, columns: Collection[str]) -> str:
+    if where.field.startswith("kind:"):
+        return _holds(where, columns)
     name, operator, value = plain_name(where.field), where.operator, where.value
     if name not in columns:
         return str(operator in ("ne", "nin")).lower()
@@ -62,6 +72,16 @@ def _comparison(where: Compare, columns: Collection[str]) -> str:
         case "ne":
             return f"(`{name}` IS NULL OR `{name}` <> {_value(value)})"
     return f"`{name}` {_SIGNS[operator]} {_value(value)}"
+
+
+def _holds(where: Compare, columns: Collection[str]) -> str:
+    """The kind of a field, which is asked for by `in` and `nin` alone."""
+    field = where.field.removeprefix("kind:")
+    names = {plain_name(f"{_COLUMN_OF.get(kind, kind)}:{field}") for kind in where.value}
+    there = sorted(name for name in names if name in columns)
+    if where.operator == "in":
+        return f"({' OR '.join(f'`{name}` IS NOT NULL' for name in there) or 'false'})"
+    return f"({' AND '.join(f'`{name}` IS NULL' for name in there) or 'true'})"
 
 
 def _value(value: str | float) -> str:

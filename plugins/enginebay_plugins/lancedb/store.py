@@ -25,7 +25,7 @@ from enginebay.errors import CollectionNotFoundError, ConfigError, EngineClosedE
 from enginebay.interfaces.filters import Filter
 from enginebay.interfaces.vector_store import CollectionInfo, Hit, Metric, Record, VectorStore
 from enginebay.opening import StoreRequest
-from enginebay_plugins.lancedb.columns import fields_of, info_of, key_of, lacking, schema_of, table_of
+from enginebay_plugins.lancedb.columns import columns_of, info_of, key_of, lacking, schema_of, table_of
 from enginebay_plugins.lancedb.filters import condition, one_of
 from enginebay_plugins.lancedb.options import LancedbOptions
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _METRICS = {Metric.COSINE: "cosine", Metric.DOT: "dot", Metric.EUCLIDEAN: "l2"}
-_RECORD = ["id", "metadata", "text"]
+_RECORD = ["key", "metadata", "text"]
 _CHUNK = 1000
 _ATTEMPTS = 20
 """Tries of one write beside other processes that write."""
@@ -70,6 +70,7 @@ class LancedbStore(VectorStore):
         self._options = options
         # Of one process, one thread writes at a time: they would only be in one another's way.
         self._writing = threading.Lock()
+        self._tables: dict[str, Any] = {}
         _refuse_forks()
         storage_options = {name: one.get_secret_value() for name, one in options.storage_options.items()}
         with self._translated():
@@ -91,8 +92,8 @@ class LancedbStore(VectorStore):
 
     def find(self, name: str) -> CollectionInfo | None:
         with self._translated():
-            table = self._table(name)
-            return None if table is None else info_of(name, table.schema)
+            newest = self._newest(name)
+            return None if newest is None else info_of(name, newest[1])
 
     def collections(self) -> list[CollectionInfo]:
         with self._translated():
@@ -104,22 +105,25 @@ class LancedbStore(VectorStore):
         with self._translated():
             if name in self._names() and self.find(name) is not None:
                 self._database.drop_table(name)
+                self._tables.pop(name, None)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         with self._translated():
-            table, _ = self._open(collection)
+            table, schema = self._open(collection)
+            if "namespace" not in schema.names:
+                return [""] if table.count_rows() else []
             found = table.search().select(["namespace"]).to_arrow()
-            return sorted(found["namespace"].unique().to_pylist())
+            return sorted(one or "" for one in found["namespace"].unique().to_pylist())
 
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
-        fields = fields_of(records)
+        columns = columns_of(records, namespace)
 
         def write(table: Any, schema: pa.Schema) -> int:
-            new = lacking(schema, fields)
+            new = lacking(schema, columns)
             if new:
                 table.add_columns(new)
                 table, schema = self._open(collection)
-            rows = table_of(schema, records, fields, namespace)
+            rows = table_of(schema, columns)
             merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
             version = int(merge.execute(rows).version)
             if self._open(collection)[1].names != rows.schema.names:
@@ -142,10 +146,11 @@ class LancedbStore(VectorStore):
             search = (
                 table.search(vector, vector_column_name="vector")
                 .distance_type(_METRICS[collection.metric])
-                .where(condition(where, namespace, schema.names), prefilter=True)
                 .select([*_RECORD, "_distance", *(["vector"] if with_vectors else [])])
                 .limit(limit)
             )
+            if matching := condition(where, namespace, schema.names):
+                search = search.where(matching, prefilter=True)
             if self.approximate:
                 candidates = max(limit * _REFINED, self._options.hnsw_ef_search)
                 found = search.ef(candidates).refine_factor(_REFINED).to_arrow()
@@ -155,7 +160,7 @@ class LancedbStore(VectorStore):
                 found = search.bypass_vector_index().to_arrow()
         return [
             _hit(collection.metric, record, distance, with_vectors)
-            for record, distance in zip(_records(found), found["_distance"].to_pylist(), strict=True)
+            for record, distance in zip(_records(found, namespace), found["_distance"].to_pylist(), strict=True)
         ]
 
     def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
@@ -169,7 +174,8 @@ class LancedbStore(VectorStore):
                     .where(one_of("key", [key_of(one, namespace) for one in ids[start : start + _CHUNK]]))
                     .select([*_RECORD, "vector"])
                     .limit(_CHUNK)
-                    .to_arrow()
+                    .to_arrow(),
+                    namespace,
                 )
             ]
 
@@ -181,7 +187,7 @@ class LancedbStore(VectorStore):
     def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
         self._write(
             collection,
-            lambda table, schema: int(table.delete(condition(where, namespace, schema.names)).version),
+            lambda table, schema: int(table.delete(condition(where, namespace, schema.names) or "true").version),
         )
 
     def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
@@ -192,17 +198,20 @@ class LancedbStore(VectorStore):
     def scan(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> Iterator[Record]:
         with self._translated():
             table, schema = self._open(collection)
-            matching = condition(where, namespace, schema.names)
-            batches = iter(table.search().where(matching).select([*_RECORD, "vector"]).to_batches(_CHUNK))
+            search = table.search().select([*_RECORD, "vector"])
+            if matching := condition(where, namespace, schema.names):
+                search = search.where(matching)
+            batches = iter(search.to_batches(_CHUNK))
         while True:
             with self._translated():
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield from _records(pa.Table.from_batches([batch]))
+            yield from _records(pa.Table.from_batches([batch]), namespace)
 
     def close(self) -> None:
         self._database = None
+        self._tables.clear()
 
     def _names(self) -> list[str]:
         names: list[str] = []
@@ -219,26 +228,38 @@ class LancedbStore(VectorStore):
         _refuse_forks()
         return database
 
-    def _table(self, name: str) -> Any | None:
+    def _newest(self, name: str) -> tuple[Any, pa.Schema] | None:
+        """A table, and the schema of its newest version; None when it is not there.
+
+        Tables are held open. LanceDB looks for the newest version at each call, and finds one that was made anew, too.
+        """
+        database = self._opened()
         try:
-            return self._opened().open_table(name)
-        except ValueError as error:
-            if "was not found" in str(error):
+            table = self._tables.get(name)
+            if table is None:
+                table = self._tables[name] = database.open_table(name)
+            return table, table.schema
+        except (RuntimeError, ValueError) as error:
+            self._tables.pop(name, None)
+            if "not found" in str(error).lower():
                 return None
             raise
 
     def _open(self, collection: CollectionInfo) -> tuple[Any, pa.Schema]:
         """The newest version of a collection's table, and its schema, for which LanceDB would be asked each time."""
-        table = self._table(collection.name)
-        schema = None if table is None else table.schema
-        found = None if schema is None else info_of(collection.name, schema)
-        if found is None or (found.dimension, found.metric) != (collection.dimension, collection.metric):
+        newest = self._newest(collection.name)
+        found = None if newest is None else info_of(collection.name, newest[1])
+        if (
+            newest is None
+            or found is None
+            or (found.dimension, found.metric) != (collection.dimension, collection.metric)
+        ):
             raise CollectionNotFoundError(
                 f"collection {collection.name!r} is not there any more, or was made anew",
                 value=collection.name,
                 hint="open it again",
             )
-        return table, schema
+        return newest
 
     def _refuse_others(self, name: str) -> None:
         if self.find(name) is None:
@@ -312,13 +333,14 @@ def _told(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].partition(", /")[0] or type(error).__name__
 
 
-def _records(found: pa.Table) -> list[Record]:
+def _records(found: pa.Table, namespace: str) -> list[Record]:
     vectors: Any = [None] * len(found)
     if "vector" in found.column_names:
         column = found["vector"].combine_chunks()
         vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    start = len(key_of("", namespace))
     rows = zip(*(found[name].to_pylist() for name in _RECORD), vectors, strict=True)
-    return [Record(identity, vector, json.loads(metadata), text) for identity, metadata, text, vector in rows]
+    return [Record(key[start:], vector, json.loads(metadata), text) for key, metadata, text, vector in rows]
 
 
 def _hit(metric: Metric, record: Record, distance: float, with_vectors: bool) -> Hit:
