@@ -182,7 +182,7 @@ class GeneratorHandle(Handle[Generator]):
         if length >= self.context_length:
             raise ContextLengthError(length, self.context_length)
         cut = max(0, len(whole) - self.context_length)
-        scores = self._score(whole[cut:])
+        scores = self.score(whole[cut:])
         return LogLikelihood(float(scores.logprobs[-length:].sum()), length, bool(scores.greedy[-length:].all()))
 
     def perplexity(
@@ -210,7 +210,7 @@ class GeneratorHandle(Handle[Generator]):
             raise InvalidParameterError("a perplexity needs two tokens at least", value=text)
         logprobs: list[float] = []
         for each in passes(tokens, window, stride):
-            logprobs += self._score(each.tokens).logprobs[each.first - 1 :].tolist()
+            logprobs += self.score(each.tokens).logprobs[each.first - 1 :].tolist()
             tell(len(logprobs) / (len(tokens) - 1))
         return perplexity_of(logprobs, window, stride)
 
@@ -220,7 +220,8 @@ class GeneratorHandle(Handle[Generator]):
         with self.gate or nullcontext():
             return self.engine.prompt_logits(tokens)
 
-    def _score(self, tokens: Sequence[int]) -> Scores:
+    def score(self, tokens: Sequence[int]) -> Scores:
+        """Log-probabilities of given tokens, two at least. Raises as `log_likelihood` does."""
         self._check_scores()
         with self.gate or nullcontext():
             return self.engine.score(tokens)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from enginebay.errors import BackendUnavailableError
-
-INSTALL = "pip install 'enginebay[documents]'"
+from enginebay import libraries
 
 
 def load(module: str) -> Any:
@@ -16,10 +13,4 @@ def load(module: str) -> Any:
     Raises:
         BackendUnavailableError: it is not installed.
     """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        raise BackendUnavailableError(
-            f"the library {name!r} does not load: {error}", value=name, hint=f"install it: {INSTALL}"
-        ) from error
+    return libraries.load(module, "documents")

@@ -142,7 +142,7 @@ def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, package)
 
-    monkeypatch.setattr("enginebay.retrieval.libraries.import_module", without)
+    monkeypatch.setattr("enginebay.libraries.import_module", without)
     for name in ("a.pdf", "a.html"):
         with pytest.raises(BackendUnavailableError, match=r"pip install 'enginebay\[documents\]'"):
             read_document(name, b"x")
