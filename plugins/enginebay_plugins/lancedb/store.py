@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import lancedb
 import numpy as np
 import pyarrow as pa
+from lancedb.background_loop import LOOP
 from lancedb.index import BTree, HnswSq
 
 from enginebay.errors import CollectionNotFoundError, ConfigError, EngineClosedError, StoreError
@@ -71,12 +72,13 @@ class LancedbStore(VectorStore):
         # Of one process, one thread writes at a time: they would only be in one another's way.
         self._writing = threading.Lock()
         self._tables: dict[str, Any] = {}
+        self._searched: dict[str, Any] = {}
         _refuse_forks()
         storage_options = {name: one.get_secret_value() for name, one in options.storage_options.items()}
         with self._translated():
-            self._database: Any = lancedb.connect(
-                place, read_consistency_interval=timedelta(0), storage_options=storage_options or None
-            )
+            connect = {"read_consistency_interval": timedelta(0), "storage_options": storage_options or None}
+            self._database: Any = lancedb.connect(place, **connect)
+            self._searching: Any = LOOP.run(lancedb.connect_async(place, **connect))
             self._names()
 
     def create(self, info: CollectionInfo) -> None:
@@ -105,7 +107,7 @@ class LancedbStore(VectorStore):
         with self._translated():
             if name in self._names() and self.find(name) is not None:
                 self._database.drop_table(name)
-                self._tables.pop(name, None)
+                self._forget(name)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
         with self._translated():
@@ -142,22 +144,9 @@ class LancedbStore(VectorStore):
         with_vectors: bool,
     ) -> list[Hit]:
         with self._translated():
-            table, schema = self._open(collection)
-            search = (
-                table.search(vector, vector_column_name="vector")
-                .distance_type(_METRICS[collection.metric])
-                .select([*_RECORD, "_distance", *(["vector"] if with_vectors else [])])
-                .limit(limit)
-            )
-            if matching := condition(where, namespace, schema.names):
-                search = search.where(matching, prefilter=True)
-            if self.approximate:
-                candidates = max(limit * _REFINED, self._options.hnsw_ef_search)
-                found = search.ef(candidates).refine_factor(_REFINED).to_arrow()
-                if len(found) < limit:  # the index gave up, or there are no more
-                    found = search.bypass_vector_index().to_arrow()
-            else:
-                found = search.bypass_vector_index().to_arrow()
+            _, schema = self._open(collection)
+            matching = condition(where, namespace, schema.names)
+            found = LOOP.run(self._nearest(collection, vector, limit, matching, with_vectors))
         return [
             _hit(collection.metric, record, distance, with_vectors)
             for record, distance in zip(_records(found, namespace), found["_distance"].to_pylist(), strict=True)
@@ -211,7 +200,35 @@ class LancedbStore(VectorStore):
 
     def close(self) -> None:
         self._database = None
+        self._searching.close()
         self._tables.clear()
+        self._searched.clear()
+
+    async def _nearest(
+        self, collection: CollectionInfo, vector: Vector, limit: int, matching: str | None, with_vectors: bool
+    ) -> pa.Table:
+        """A whole search in LanceDB's own event loop, to which its blocking methods go over and back six times."""
+        name = collection.name
+        if name not in self._searched:
+            self._searched[name] = await self._searching.open_table(name)
+        search = (
+            self._searched[name]
+            .query()
+            .nearest_to(vector)
+            .column("vector")
+            .distance_type(_METRICS[collection.metric])
+            .select([*_RECORD, "_distance", *(["vector"] if with_vectors else [])])
+            .limit(limit)
+        )
+        if matching:
+            search = search.where(matching)
+        if self.approximate:
+            candidates = max(limit * _REFINED, self._options.hnsw_ef_search)
+            found = await search.ef(candidates).refine_factor(_REFINED).to_arrow()
+            if len(found) >= limit:
+                return found
+            # The index gave up, or there are no more.
+        return await search.bypass_vector_index().to_arrow()
 
     def _names(self) -> list[str]:
         names: list[str] = []
@@ -240,10 +257,14 @@ class LancedbStore(VectorStore):
                 table = self._tables[name] = database.open_table(name)
             return table, table.schema
         except (RuntimeError, ValueError) as error:
-            self._tables.pop(name, None)
+            self._forget(name)
             if "not found" in str(error).lower():
                 return None
             raise
+
+    def _forget(self, name: str) -> None:
+        self._tables.pop(name, None)
+        self._searched.pop(name, None)
 
     def _open(self, collection: CollectionInfo) -> tuple[Any, pa.Schema]:
         """The newest version of a collection's table, and its schema, for which LanceDB would be asked each time."""

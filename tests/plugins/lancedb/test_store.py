@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginebay import Bay, F, Record
-from enginebay.errors import CollectionNotFoundError, ConfigError, OptionError, StoreError
+from enginebay.errors import CollectionNotFoundError, ConfigError, EngineClosedError, OptionError, StoreError
 from enginebay.interfaces.filters import MetadataValue
 from enginebay.stores import Collection
 from enginebay.testing.store_subject import clustered
@@ -204,6 +204,51 @@ def test_a_collection_made_anew_is_another_one(tmp_path: Path, bay: Bay) -> None
     for call in (old.count, lambda: old.upsert([record("a", 1.0, 0.0)]), lambda: list(old.scan())):
         with pytest.raises(CollectionNotFoundError, match="made anew"):
             call()
+
+
+def test_tables_held_open_show_what_others_write_and_make_anew(tmp_path: Path, bay: Bay) -> None:
+    here = open_collection(bay, tmp_path)
+    here.upsert([record("old", 1.0, 0.0, year=1)])
+    with Bay() as elsewhere:
+        store = elsewhere.store("lancedb", path=tmp_path)
+        store.collection("words").upsert([record("beside", 1.0, 0.1, lang="de")])
+        assert [hit.id for hit in here.query([1.0, 0.0])] == ["old", "beside"]
+        assert [hit.id for hit in here.query([1.0, 0.0], where=F.lang == "de")] == ["beside"]
+        version = lancedb.connect(tmp_path).open_table("words").version
+        store.drop_collection("words")
+        anew = store.create_collection("words", 2)
+        for number in range(version):
+            anew.upsert([record(f"new {number}", 1.0, 0.0, size=number)])
+            assert {hit.id for hit in here.query([1.0, 0.0])} == {f"new {n}" for n in range(number + 1)}
+        assert [hit.id for hit in here.query([1.0, 0.0], where=F.size == 1)] == ["new 1"]
+        here.upsert([record("mine", 1.0, 0.0, year=2)])
+        assert anew.count(where=F.year == 2) == 1
+
+
+def test_a_first_namespace_leaves_the_records_without_one_where_they_are(tmp_path: Path, bay: Bay) -> None:
+    collection = open_collection(bay, tmp_path)
+    assert collection.namespaces() == []
+    collection.upsert([record("a", 1.0, 0.0, x=1)])
+    assert collection.namespaces() == [""]
+    assert collection.count(namespace="later") == 0
+    assert collection.query([1.0, 0.0], namespace="later") == []
+    collection.upsert([record("a", 0.0, 1.0, x=2)], namespace="later")
+    for namespace, value in (("", 1), ("later", 2)):
+        assert [(hit.id, hit.metadata) for hit in collection.query([1.0, 1.0], namespace=namespace)] == [
+            ("a", {"x": value})
+        ]
+        assert [one.metadata for one in collection.scan(namespace=namespace)] == [{"x": value}]
+    collection.delete_all()
+    assert collection.namespaces() == ["later"]
+
+
+def test_a_closed_store_says_so(tmp_path: Path, bay: Bay) -> None:
+    store = bay.store("lancedb", path=tmp_path)
+    collection = store.create_collection("words", 2)
+    store.close()
+    store.close()
+    with pytest.raises(EngineClosedError):
+        collection.query([1.0, 0.0])
 
 
 def test_places_and_options_are_checked(tmp_path: Path, bay: Bay) -> None:
