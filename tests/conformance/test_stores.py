@@ -64,7 +64,6 @@ class TestPgvectorByIndex(PgvectorConformance):
 
 class TestChroma(EmbeddedConformance):
     backend = "chroma"
-    records = 2000  # a filter takes Chroma 25 ms on 5,000
     filters = 100
 
 

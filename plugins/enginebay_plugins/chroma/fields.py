@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from enginebay.interfaces.filters import Compare, Filter, MetadataValue
 from enginebay.interfaces.vector_store import Record
-from enginebay.stores.typed_fields import as_mongo, lowered, metadata_of, typed_fields
+from enginebay.stores.typed_fields import as_mongo, lowered, typed_fields
 
 HAS_TEXT = "text"
 """Tells a record without text from one with the empty text; Chroma's document is never missing."""
@@ -20,29 +19,32 @@ EVERYTHING = {"$or": [{HAS_TEXT: True}, {HAS_TEXT: False}]}
 def fields_of(record: Record) -> dict[str, Any]:
     """A record's fields, in types that Chroma gives back as they were.
 
-    Its JSON loses the last digit of some floats, so that numbers are integers here; and of lists it does not always
-    keep the order.
+    Its JSON loses the last digit of some floats, so that numbers are integers here. Kinds are told by booleans, which
+    Chroma does not index: `is string:NAME`, `is list:NAME`, and `is number:NAME`, which is true for an integer.
     """
     fields: dict[str, Any] = {HAS_TEXT: record.text is not None}
     for field, value in typed_fields(record.metadata).items():
-        fields[field] = _kept(field, value)
-        if isinstance(value, list) and len(value) > 1:
-            fields[f"order:{field.partition(':')[2]}"] = json.dumps(value)
+        prefix, _, name = field.partition(":")
+        if prefix != "kind":
+            fields[field] = _kept(field, value)
+        elif value != "boolean":
+            fields[_flag(str(value), name)] = value != "float"
     return fields
 
 
 def metadata_from(fields: Mapping[str, Any]) -> dict[str, MetadataValue]:
     """The metadata that `fields_of` was given."""
-    typed: dict[str, Any] = {}
+    metadata: dict[str, MetadataValue] = {}
     for field, value in fields.items():
         prefix, _, name = field.partition(":")
-        if prefix == "number":
-            typed[field] = float_of_rank(value)
-        elif prefix == "order":
-            typed[f"list:{name}"] = json.loads(value)
-        else:
-            typed.setdefault(field, value)
-    return metadata_of(typed)
+        if prefix in ("string", "boolean"):
+            metadata[name] = value
+        elif prefix == "is list":
+            metadata[name] = list(fields.get(f"list:{name}", ()))
+        elif prefix == "is number":
+            number = float_of_rank(fields[f"number:{name}"])
+            metadata[name] = int(number) + int(fields.get(f"low:{name}", 0)) if value else number
+    return metadata
 
 
 def text_from(fields: Mapping[str, Any], document: str) -> str | None:
@@ -71,9 +73,25 @@ def float_of_rank(rank: int) -> float:
 
 
 def _comparison(where: Compare, negated: bool) -> dict[str, Any]:
+    prefix, _, name = where.field.partition(":")
+    if prefix == "kind":
+        return _of_kind(name, where.value, where.operator in ("nin", "ne"))
     several = where.operator in ("in", "nin")
     value = [_kept(where.field, one) for one in where.value] if several else _kept(where.field, where.value)
     return {where.field: {f"${'not_' if negated else ''}{where.operator}": value}}
+
+
+def _of_kind(name: str, kinds: Sequence[str], negated: bool) -> dict[str, Any]:
+    flags = dict.fromkeys(_flag(kind, name) for kind in kinds)
+    parts = [{flag: {"$nin" if negated else "$in": [True, False]}} for flag in flags]
+    return parts[0] if len(parts) == 1 else {"$and" if negated else "$or": parts}
+
+
+def _flag(kind: str, name: str) -> str:
+    """The boolean field that tells the kind; a boolean value tells its own."""
+    if kind == "boolean":
+        return f"boolean:{name}"
+    return f"is {'number' if kind in ('integer', 'float') else kind}:{name}"
 
 
 def _kept(field: str, value: Any) -> Any:
