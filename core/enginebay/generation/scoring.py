@@ -54,13 +54,13 @@ def continuation_ids(
 ) -> tuple[list[int], int]:
     """Token ids of two texts in one, and the place of the first token of the second.
 
-    They are tokenized as one text, spaces at the end of the first counted to the second, as EleutherAI's
+    They are tokenized as one text, white space at the end of the first counted to the second, as EleutherAI's
     lm-evaluation-harness does: most tokens begin with a space.
 
     Args:
         begin: token that stands before a text that nothing comes before.
     """
-    kept = before.rstrip(" ")
+    kept = before.rstrip()
     text = before[len(kept) :] + text
     first = tokenize(kept, add_bos=True) if kept else []
     whole = tokenize(kept + text, add_bos=True)

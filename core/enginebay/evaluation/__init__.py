@@ -1,0 +1,1 @@
+"""Evaluating models: quality after quantising, and tasks."""
