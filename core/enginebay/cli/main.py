@@ -19,6 +19,7 @@ COMMANDS = (
     "convert",
     "doctor",
     "embed",
+    "eval",
     "explain",
     "generate",
     "index",
