@@ -14,13 +14,14 @@ import pytest
 from enginebay.errors import (
     BackendUnavailableError,
     ConfigError,
+    FetchError,
     InvalidParameterError,
     JobError,
     UnsupportedFeatureError,
 )
 from enginebay.evaluation.adapter import GeneratorLM, sampling_of
 from enginebay.evaluation.harness import evaluate
-from enginebay.evaluation.loading import load_tasks, shipped_tasks
+from enginebay.evaluation.loading import _load_named, load_tasks, shipped_tasks
 from enginebay.evaluation.report import EvaluationReport
 from enginebay.interfaces.jobs import JobEvent
 from fake_engine import FakeGenerator
@@ -176,6 +177,19 @@ def test_a_task_that_runs_what_the_model_writes(tmp_path: Path) -> None:
     path = write_task(tmp_path, "code", CHOICE_ROWS, CHOICES + "unsafe_code: true\n")
     with pytest.raises(UnsupportedFeatureError, match="runs code that the model writes"):
         load_tasks([path])
+
+
+def test_data_that_do_not_come() -> None:
+    class Offline:
+        """Stands in for the harness's TaskManager on a machine without a network."""
+
+        def load(self, names: list[str]) -> None:
+            raise ConnectionError("Couldn't reach 'a/b' on the Hub\nand much more")
+
+    with pytest.raises(
+        FetchError, match=r"'hellaswag' or its data do not load: Couldn't reach 'a/b' on the Hub\n  -> "
+    ):
+        _load_named(Offline(), "hellaswag")
 
 
 def test_a_missing_harness(monkeypatch: pytest.MonkeyPatch) -> None:
