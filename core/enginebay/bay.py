@@ -17,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from enginebay.config import EmbedderConfig, GeneratorConfig, LoadedSettings, Settings, StoreConfig, load_settings
 from enginebay.conversions import conversion_path, run_conversion
-from enginebay.engines import EnginePool
+from enginebay.engines import EnginePool, check_options
 from enginebay.errors import ConfigError, ModelNotFoundError, UnsupportedFeatureError
 from enginebay.generation.handle import GeneratorHandle, hold_generator
+from enginebay.interfaces.jobs import Events, JobEvent
 from enginebay.matching.match import match
 from enginebay.matching.measurements import load_measurements
 from enginebay.matching.requirement import Converting, Requirement, Workload
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from enginebay.embedding.handle import EmbedderHandle
     from enginebay.hardware.profile import HardwareProfile
     from enginebay.interfaces.embedder import Embedder
+    from enginebay.interfaces.quantizer import QuantizedModel
     from enginebay.matching.decision import Decision
+    from enginebay.matching.quantizers import Candidate
     from enginebay.models.conversion import Conversion, Report
     from enginebay.models.info import ModelInfo
     from enginebay.opened import OpenEngine
@@ -255,6 +258,148 @@ class Bay:
         model = self._local_info(reference)
         path = conversion_path(model, {ModelFormat(target)}, self.plugins)
         return run_conversion(model, path, self.plugins, options or {}, report)
+
+    def quantizations(
+        self,
+        model: str,
+        *,
+        hardware: HardwareProfile | None = None,
+        engine: str | None = None,
+        device: str | None = None,
+        context_length: int | None = None,
+        memory_limit: int | None = None,
+    ) -> list[Candidate]:
+        """Every type that a model could be quantised to, in every engine that would load it; nothing is made.
+
+        Args:
+            hardware: the machine that is to run the result, its engines taken to be installed; this one when None.
+            engine: only this backend.
+            device: only this device id or kind of the machine.
+            context_length: tokens of the result's context, for the memory that it takes.
+            memory_limit: bytes that the engine may take.
+
+        Returns:
+            Candidates: those that can be made here and would run there first, by estimated speed; refused ones with
+            their reasons last.
+        """
+        from enginebay.matching.quantizers import candidates
+
+        info = self._local_info(model)
+        interface = Interface.EMBEDDER if info.embedding is not None else Interface.GENERATOR
+        if engine is not None:
+            self.plugins.spec(interface, engine)
+        requirement = Requirement(
+            interface=interface,
+            model=info,
+            backend=engine,
+            device=device,
+            context_length=context_length,
+            memory_limit=memory_limit,
+        )
+        found = candidates(
+            requirement,
+            hardware or self.hardware(),
+            self.plugins.specs(Interface.QUANTIZER),
+            self.plugins.specs(interface),
+            quantizer_availability=self.plugins.availabilities(Interface.QUANTIZER),
+            engine_availability=self.plugins.availabilities(interface),
+            converters=self.plugins.converters(installed=True),
+            assume_installed=hardware is not None,
+        )
+        return [one for one in found if engine in (None, one.engine)]
+
+    def quantize(
+        self,
+        model: str,
+        to: str,
+        *,
+        output: Path | str | None = None,
+        backend: str | None = None,
+        calibration: Path | str | None = None,
+        requantize: bool = False,
+        overwrite: bool = False,
+        options: Mapping[str, Any] | None = None,
+        events: Events = lambda event: None,
+        **where: Any,
+    ) -> QuantizedModel:
+        """Quantise a model on this machine. The same model, type and options are quantised once.
+
+        Args:
+            to: type ("q4_k_m", "int8", "nf4"); the quantizer is the one whose result runs fastest.
+            output: file (GGUF) or folder to make, whole or not at all; None keeps it in enginebay's data folder.
+            backend: only this quantizer.
+            calibration: text file for methods that need activations; None takes the one that enginebay brings.
+            requantize: accept a model that is quantised already.
+            overwrite: replace what stands under the output's name.
+            options: the quantizer's own options.
+            events: told of progress; raising `JobCancelled` in it ends the job.
+            where: what is to run the result, as `quantizations` takes it: engine, device, hardware, context_length,
+                memory_limit.
+
+        Raises:
+            JobError: nothing makes the type here, the source is quantised already, there is no room, the output exists,
+                or the quantizer failed; nothing stands under the output's name.
+            ConversionError: the model could not be brought into a format that the quantizer reads.
+            OptionError: the options do not suit the quantizer.
+            ModelNotFoundError, ModelFormatError: the model is not here, or broken.
+        """
+        from enginebay.matching.quantizers import choose
+
+        found = self.quantizations(model, **where)
+        return self.quantize_as(
+            model,
+            choose(found, to, backend=backend),
+            output=output,
+            calibration=calibration,
+            requantize=requantize,
+            overwrite=overwrite,
+            options=options,
+            events=events,
+        )
+
+    def quantize_as(
+        self,
+        model: str,
+        candidate: Candidate,
+        *,
+        output: Path | str | None = None,
+        calibration: Path | str | None = None,
+        requantize: bool = False,
+        overwrite: bool = False,
+        options: Mapping[str, Any] | None = None,
+        events: Events = lambda event: None,
+    ) -> QuantizedModel:
+        """Quantise as one of `quantizations` says. Arguments and errors as of `quantize`."""
+        from enginebay import quantizing
+
+        asked = self._local_info(model)
+        quantizing.check_source(asked, requantize)
+        spec = self.plugins.spec(Interface.QUANTIZER, candidate.backend)
+        checked = check_options(spec, self.plugins.options_model(spec), options or {})
+        source = asked
+        if candidate.conversion is not None:
+
+            def report(what: str, share: float) -> None:
+                events(JobEvent("convert", measures={"share": share}, message=what))
+
+            path = run_conversion(asked, candidate.conversion, self.plugins, {}, report)
+            source = read_info(path, asked.reference)
+        hardware = self.hardware()
+        work = quantizing.QuantizationWork(
+            asked=asked,
+            source=source,
+            spec=spec,
+            candidate=candidate,
+            output=Path(output) if output is not None else None,
+            calibration=quantizing.calibration_text(calibration),
+            requantize=requantize,
+            overwrite=overwrite,
+            options=checked.model_dump(mode="json") if checked is not None else {},
+            version=self.plugins.availability(spec).version or "",
+            available=hardware.memory.available,
+            threads=max(1, int(hardware.cpu.usable_cores)),
+        )
+        return quantizing.run_quantization(work, events)
 
     def generator(self, name: str | None = None, **changes: Any) -> GeneratorHandle:
         """Open a generator, or find it open.

@@ -28,6 +28,7 @@ COMMANDS = (
     "plugins",
     "probe",
     "pull",
+    "quantize",
     "search",
     "task",
     "verify",

@@ -60,7 +60,7 @@ class LogitsModel(ABC):
     def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
         """Raw logits that follow each of the tokens, shape (tokens, vocabulary): row i follows token i.
 
-        Derived by one call of `logits` for each; an engine that gives them in one pass overrides it. Raises as `logits`.
+        Derived by one call of `logits` for each; an engine that gives them in one pass overrides it. Raises as it does.
         """
         return np.stack([self.logits(tokens[: place + 1]) for place in range(len(tokens))])
 

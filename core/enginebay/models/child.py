@@ -122,9 +122,11 @@ def _follow(child: subprocess.Popen[bytes], question: list[object], receive: Tel
 
 def _rebuilt(name: str, told: dict[str, Any], error: type[EnginebayError]) -> EnginebayError:
     kind = getattr(errors, told["kind"], None)
-    if isinstance(kind, type) and issubclass(kind, EnginebayError):
-        return kind(told["message"], value=told["value"], hint=told["hint"])
-    return error(f"{name} failed: {told['kind']}: {told['message']}", value=told["value"])
+    if not (isinstance(kind, type) and issubclass(kind, EnginebayError)):
+        return error(f"{name} failed: {told['kind']}: {told['message']}", value=told["value"])
+    if kind.__init__ is not EnginebayError.__init__:
+        kind = error  # it wants more than can be told: a decision, the partial text
+    return kind(told["message"], value=told["value"], hint=told["hint"])
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from pydantic import Field
 from enginebay.models.embedding import EmbeddingFacts
 from enginebay.spec import FrozenModel, ModelFormat
 
-
 _WHOLE = frozenset({"F64", "F32", "F16", "BF16", "FLOAT32", "FLOAT16", "BFLOAT16", "FP32", "FP16", "Q0F32", "Q0F16"})
 """Types that hold weights as they were trained, in the names of all formats."""
 
