@@ -61,6 +61,9 @@ TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
     34: ("TQ1_0", 256, 54),
     35: ("TQ2_0", 256, 66),
     39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
+    41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 """ggml tensor types: name, weights in a block, bytes of a block (ggml.h, ggml-common.h)."""
 
@@ -98,6 +101,9 @@ FILE_TYPES = {
     36: "TQ1_0",
     37: "TQ2_0",
     38: "MXFP4",
+    39: "NVFP4",
+    40: "Q1_0",
+    41: "Q2_0",
 }
 """`general.file_type`: the quantisation as people name it (llama.h, llama_ftype)."""
 

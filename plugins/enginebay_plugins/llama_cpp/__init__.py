@@ -1,8 +1,9 @@
-"""llama.cpp for generating and embedding: through llama-cpp-python, and as its own server in process (xllamacpp)."""
+"""llama.cpp for generating, embedding and quantising: through llama-cpp-python, and as its own server (xllamacpp)."""
 
 from collections.abc import Iterable
 
 from enginebay import BackendSpec, Concurrency, DeviceKind, DeviceSupport, Feature, Interface, ModelFormat, hookimpl
+from enginebay_plugins.llama_cpp.quantization_types import TYPES
 
 api_version = 1
 
@@ -171,9 +172,22 @@ XLLAMACPP_EMBEDDER = _embedder(
     Concurrency.CONTINUOUS_BATCHING,
     on_cpu=0.17,
 )
+LLAMA_CPP_QUANTIZER = BackendSpec(
+    name="llama_cpp",
+    interface=Interface.QUANTIZER,
+    summary="llama.cpp's own quantizer through llama-cpp-python: GGUF types of 1 to 8 bits, importance matrices",
+    factory="enginebay_plugins.llama_cpp.quantizer:LlamaCppQuantizer",
+    check=LLAMA_CPP.check,
+    requires=("llama-cpp-python>=0.3.36,<0.4",),
+    install=LLAMA_CPP.install,
+    devices=(DeviceSupport(kind=DeviceKind.CPU),),
+    formats=frozenset({ModelFormat.GGUF}),
+    options="enginebay_plugins.llama_cpp.options:QuantizerOptions",
+    types=TYPES,
+)
 
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """Generators and embedders."""
-    return [LLAMA_CPP, XLLAMACPP, LLAMA_CPP_EMBEDDER, XLLAMACPP_EMBEDDER]
+    """Generators, embedders and the quantizer."""
+    return [LLAMA_CPP, XLLAMACPP, LLAMA_CPP_EMBEDDER, XLLAMACPP_EMBEDDER, LLAMA_CPP_QUANTIZER]

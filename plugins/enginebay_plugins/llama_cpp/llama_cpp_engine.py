@@ -34,7 +34,7 @@ from enginebay.errors import (
 from enginebay.sampling.logprobs import token_logprob
 from enginebay_plugins.llama_cpp.grammars import constraint_grammar
 from enginebay_plugins.llama_cpp.logs import LOG
-from enginebay_plugins.llama_cpp.native import context_params, load_model, token_ids
+from enginebay_plugins.llama_cpp.native import batch_of, context_params, load_model, token_ids
 from enginebay_plugins.llama_cpp.opening import check_adapters, options_of
 from enginebay_plugins.llama_cpp.options import LlamaCppOptions
 from enginebay_plugins.llama_cpp.samplers import Sampler
@@ -166,6 +166,23 @@ class LlamaCppGenerator(Generator):
             self._check_open()
             return np.array(self._logits())
 
+    def all_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        """Logits after each of the tokens; see `LogitsModel.prompt_logits`. The KV cache holds these tokens then."""
+        if len(tokens) > self._length:
+            raise ContextLengthError(len(tokens), self._length)
+        with self._native:
+            self._check_open()
+            self._forget()
+        rows = np.empty((len(tokens), self._size), dtype=np.float32)
+        for start in range(0, len(tokens), self._batch_size):
+            piece = list(tokens[start : start + self._batch_size])
+            with self._native:
+                self._check_open()
+                self._evaluate(batch_of(piece), piece, "")
+                found = llama_cpp.llama_get_logits(self._context)
+                rows[start : start + len(piece)] = np.ctypeslib.as_array(found, (len(piece), self._size))
+        return rows
+
     def vocabulary(self) -> Vocabulary:
         """Every token's bytes, and which are special or end an output."""
         with self._native:
@@ -244,10 +261,14 @@ class LlamaCppGenerator(Generator):
             common += 1
         # Recurrent models cannot forget a part.
         if not llama_cpp.llama_memory_seq_rm(self._memory, _SEQUENCE, common, -1):
-            llama_cpp.llama_memory_clear(self._memory, True)
-            common = 0
+            self._forget()
+            return 0
         del self._sequence[common:]
         return common
+
+    def _forget(self) -> None:
+        llama_cpp.llama_memory_clear(self._memory, True)
+        self._sequence.clear()
 
     def _read(self, tokens: list[int]) -> None:
         """Evaluate the rest of the prompt, in pieces, between which the engine may be closed."""
@@ -255,16 +276,16 @@ class LlamaCppGenerator(Generator):
             piece = tokens[start : start + self._batch_size]
             with self._native:
                 self._check_open()
-                self._evaluate((llama_cpp.llama_token * len(piece))(*piece), piece, "")
+                native = (llama_cpp.llama_token * len(piece))(*piece)
+                self._evaluate(llama_cpp.llama_batch_get_one(native, len(piece)), piece, "")
 
     def _evaluate_one(self, text: str) -> None:
-        self._evaluate(self._one, [self._one[0]], text)
+        self._evaluate(llama_cpp.llama_batch_get_one(self._one, 1), [self._one[0]], text)
 
-    def _evaluate(self, native: Any, tokens: list[int], text: str) -> None:
-        code = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(native, len(tokens)))
+    def _evaluate(self, batch: Any, tokens: list[int], text: str) -> None:
+        code = llama_cpp.llama_decode(self._context, batch)
         if code:
-            llama_cpp.llama_memory_clear(self._memory, True)
-            self._sequence.clear()
+            self._forget()
             raise GenerationError(
                 f"llama_decode failed with code {code}: {LOG.reason()}", partial_text=text, value=code
             )
@@ -300,6 +321,9 @@ class _LlamaCppLogits(LogitsModel):
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
         return self._engine.logits(tokens)
+
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        return self._engine.all_logits(tokens)
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         return self._engine.tokenize(text, add_bos=add_bos)

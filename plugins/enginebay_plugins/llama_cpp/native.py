@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp
@@ -59,6 +61,15 @@ def token_ids(vocabulary: Any, text: str, *, special: bool) -> list[int]:
         buffer = (llama_cpp.llama_token * -count)()
         count = llama_cpp.llama_tokenize(vocabulary, raw, len(raw), buffer, -count, special, True)
     return list(buffer[:count])
+
+
+def batch_of(tokens: Sequence[int]) -> Any:
+    """A batch of tokens that follow what the context holds, with logits wanted after each of them."""
+    count = len(tokens)
+    # Arrays given as fields are kept alive by the batch.
+    return llama_cpp.llama_batch(
+        n_tokens=count, token=(llama_cpp.llama_token * count)(*tokens), logits=(ctypes.c_int8 * count)(*[1] * count)
+    )
 
 
 def _model_params(request: OpenRequest, options: ModelOptions) -> Any:

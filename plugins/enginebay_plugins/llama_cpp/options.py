@@ -67,3 +67,17 @@ class XllamacppOptions(LlamaCppOptions):
     """
 
     prompt_cache_mib: int = Field(default=0, ge=0)
+
+
+class QuantizerOptions(BaseModel):
+    """Options of the quantizer.
+
+    Attributes:
+        pure: give all tensors the same type, in place of llama.cpp's mixtures.
+        leave_output_tensor: do not quantise the output matrix, where the model has one of its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pure: bool = False
+    leave_output_tensor: bool = False
