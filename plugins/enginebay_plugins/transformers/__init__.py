@@ -75,6 +75,7 @@ TRANSFORMERS = BackendSpec(
     concurrency=Concurrency.BATCHED,
     max_streams=32,
     options="enginebay_plugins.transformers.options:TransformersOptions",
+    quantization_methods=frozenset({"bitsandbytes", "torchao", "compressed-tensors", "gptq", "awq"}),
 )
 
 GGUF_TO_SAFETENSORS = ConverterSpec(

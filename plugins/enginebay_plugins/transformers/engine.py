@@ -30,6 +30,7 @@ from enginebay.models.tokenizer import Tokenizer
 from enginebay.sampling.masks import ConstraintMask, guidance_tokenizer
 from enginebay_plugins.transformers.drawing import Drawing
 from enginebay_plugins.transformers.options import TransformersOptions
+from enginebay_plugins.transformers.quantized import check_quantization
 
 
 def open_engine(request: OpenRequest) -> Generator:
@@ -44,6 +45,7 @@ def open_engine(request: OpenRequest) -> Generator:
     if folder is None or not folder.is_dir():
         raise EngineOpenError(f"there is no model folder at {folder}", value=str(folder), hint="see: enginebay models")
     tokenizer = Tokenizer(folder)
+    check_quantization(request.model, options.quantization)
     if request.device.kind is DeviceKind.CPU:
         torch.set_num_threads(options.threads or max(1, int(request.cpu.usable_cores)))
     with quietly():
@@ -62,8 +64,11 @@ def open_engine(request: OpenRequest) -> Generator:
 def _load(folder: Any, request: OpenRequest, options: TransformersOptions) -> Any:
     device = torch_device(request.device)
     more: dict[str, Any] = {}
+    quantized = options.quantization is not None or bool(request.model.quantization_method)
+    if quantized:  # quantised weights are loaded where they stay: not all can be moved
+        more["device_map"] = {"": device}
     if options.quantization is not None:
-        more = {"quantization_config": _bitsandbytes(options.quantization), "device_map": {"": device}}
+        more["quantization_config"] = _bitsandbytes(options.quantization)
     if options.attention is not None:
         more["attn_implementation"] = options.attention
     model: Any = AutoModelForCausalLM.from_pretrained(
@@ -74,7 +79,7 @@ def _load(folder: Any, request: OpenRequest, options: TransformersOptions) -> An
 
         for adapter in options.lora:
             model = PeftModel.from_pretrained(model, str(adapter.expanduser())).merge_and_unload()
-    if options.quantization is None:
+    if not quantized:
         model = model.to(device)
     # The folder's own sampling defaults would mix with the request's.
     model.generation_config = GenerationConfig()
@@ -226,13 +231,21 @@ class TransformersGenerator(CallbackGenerator):
     def _guidance(self) -> Any:
         return guidance_tokenizer(self._tokenizer.vocabulary, self._tokenizer.encode)
 
-    def forward(self, tokens: list[int], cache: Any) -> NDArray[np.floating]:
-        """Logits after `tokens`, which follow what is in the KV cache."""
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        """Raw logits that follow each of the tokens, in one pass; see `Generator.prompt_logits`."""
+        return self.forward(tokens, None, keep=0)
+
+    def forward(self, tokens: Sequence[int], cache: Any, *, keep: int = 1) -> NDArray[np.floating]:
+        """Logits that follow the last `keep` tokens, shape (keep, vocabulary); 0 keeps all.
+
+        Args:
+            cache: KV cache of what comes before the tokens; None when nothing does.
+        """
         with self._running, torch.inference_mode():
             self.check_open()
-            ids = torch.tensor([tokens], device=self._model.device)
-            answer = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            return np.asarray(answer.logits[0, -1].float().cpu().numpy())
+            ids = torch.tensor([list(tokens)], device=self._model.device)
+            answer = self._model(input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=keep)
+            return np.asarray(answer.logits[0].float().cpu().numpy())
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -259,7 +272,10 @@ class _TransformersLogits(LogitsModel):
             self._cache.crop(common)
         logits = self._engine.forward(wanted[common:], self._cache)
         self._known = wanted
-        return logits
+        return logits[-1]
+
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
+        return self._engine.prompt_logits(tokens)
 
     def tokenize(self, text: str, *, add_bos: bool = False) -> list[int]:
         return self._engine.tokenize(text, add_bos=add_bos)

@@ -1,7 +1,8 @@
-"""LoRA adapters, bitsandbytes, and drawing without a mask against drawing with one, on the real model."""
+"""LoRA adapters, quantised weights, and drawing without a mask against drawing with one, on the real model."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,30 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
 from enginebay import Bay, Constraint, SamplingParams
 from enginebay.errors import EngineOpenError
+from enginebay.models.headers import read_info
 from enginebay.models.quietly import quietly
 from enginebay.models.tokenizer import Tokenizer
 from enginebay.sampling.masks import ConstraintMask, guidance_tokenizer
+from enginebay_plugins.transformers import TRANSFORMERS
 from enginebay_plugins.transformers.drawing import Drawing
+from enginebay_plugins.transformers.quantized import LIBRARIES, check_quantization
 
 pytestmark = pytest.mark.model
 PROMPT = "The capital of France is"
+
+
+def _quantised_by(method: str, folder: Path) -> Path:
+    """A folder whose config.json tells of a method; its one tensor is a stand-in for weights."""
+    save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
+    config = {"model_type": "llama", "quantization_config": {"quant_method": method}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +90,26 @@ def test_bitsandbytes_makes_it_smaller(quantization: str, megabytes: float, smol
         assert "Paris" in handle.complete(PROMPT, temperature=0, max_tokens=4).text
         engine: Any = handle.engine
         assert engine._model.get_memory_footprint() < megabytes * 1e6
+
+
+def test_a_quantised_model_is_not_quantised_once_more(tmp_path: Path) -> None:
+    folder = _quantised_by("bitsandbytes", tmp_path)
+    info = read_info(folder)
+    with pytest.raises(EngineOpenError, match="quantised already, by bitsandbytes") as caught:
+        check_quantization(info, "nf4")
+    assert caught.value.hint == "leave the option out"
+    check_quantization(info, None)
+
+
+def test_a_missing_library_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    """gptqmodel is installed nowhere here: it comes as source code alone."""
+    with pytest.raises(EngineOpenError, match="gptqmodel is not installed") as caught:
+        check_quantization(read_info(_quantised_by("gptq", tmp_path)), None)
+    assert caught.value.hint == "pip install gptqmodel optimum"
+
+
+def test_every_method_that_is_declared_names_its_library() -> None:
+    assert set(LIBRARIES) == TRANSFORMERS.quantization_methods
 
 
 def test_greedy_tokens_without_a_mask_are_those_with_one(smollm2_safetensors: Path) -> None:
