@@ -16,6 +16,8 @@ _WHOLE = 2.0**53
 
 def metadata_text(metadata: Metadata) -> str:
     """The JSON text of a record's metadata."""
+    if not any(isinstance(value, float) and abs(value) >= _WHOLE for value in metadata.values()):
+        return json.dumps(metadata)
     return "{" + ", ".join(f"{json.dumps(name)}: {value_text(value)}" for name, value in metadata.items()) + "}"
 
 

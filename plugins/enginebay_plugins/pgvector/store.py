@@ -1,8 +1,9 @@
-"""The pgvector store: a table for each collection, in a schema of its own.
+"""The pgvector store: two tables for each collection, in a schema of its own.
 
 `collections` in the schema holds what is fixed when a collection is made; its comment says which layout the tables
-have. The table of the collection "docs" is "docs_1", with the number of its row there: one that was dropped and made
-anew is another table, and no one writes into it by mistake.
+have. The tables of the collection "docs" are "docs_1", with the number of its row there, and "docs_1_named": one that
+was dropped and made anew has other tables, and no one writes into them by mistake. The first holds the namespace "" and
+is searched without a look at the namespace, as who names none should pay for none; the second holds the others.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg.errors import UndefinedTable
+from psycopg.errors import UndefinedTable, UniqueViolation
 
 from enginebay.errors import CollectionNotFoundError, InvalidParameterError, StoreError
 from enginebay.interfaces.filters import Filter
 from enginebay.interfaces.vector_store import CollectionInfo, Hit, Metric, Record, VectorStore
 from enginebay.opening import StoreRequest
+from enginebay_plugins.pgvector.binary_rows import copied_rows
 from enginebay_plugins.pgvector.connections import Connections
 from enginebay_plugins.pgvector.filters import Condition, condition
 from enginebay_plugins.pgvector.metadata import metadata_text
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LAYOUT = "enginebay, layout 1"
+LAYOUT = "enginebay, layout 2"
 """The comment on the table of collections: what the tables are, and in which version."""
 
 MAX_DIMENSION = 16_000
@@ -38,6 +40,13 @@ MAX_INDEXED_DIMENSION = 2_000
 _PAGE = 500
 
 _OPERATORS = {Metric.COSINE: "<=>", Metric.DOT: "<#>", Metric.EUCLIDEAN: "<->"}
+_FUNCTIONS = {
+    Metric.COSINE: "cosine_distance",
+    Metric.DOT: "vector_negative_inner_product",
+    Metric.EUCLIDEAN: "l2_distance",
+}
+"""What the operators call; no index is asked for these."""
+
 _OPERATOR_CLASSES = {Metric.COSINE: "vector_cosine_ops", Metric.DOT: "vector_ip_ops", Metric.EUCLIDEAN: "vector_l2_ops"}
 
 _CREATE_FACTS = """
@@ -62,7 +71,9 @@ CREATE TABLE {table} (
 )
 """
 
-_WRITE = """
+_COPY = "COPY {table} (namespace, id, metadata, content, vector) FROM STDIN (FORMAT BINARY)"
+
+_REPLACE = """
 INSERT INTO {table} (namespace, id, metadata, content, vector) VALUES (%s, %s, %s::jsonb, %s, %s)
 ON CONFLICT (namespace, id) DO UPDATE SET
     metadata = excluded.metadata, content = excluded.content, vector = excluded.vector
@@ -85,7 +96,7 @@ class PgvectorStore(VectorStore):
         self.approximate = options.index == "hnsw"
         self._connections = connections
         self._options = options
-        self._tables: dict[CollectionInfo, sql.Identifier] = {}
+        self._keys: dict[CollectionInfo, int] = {}
         self._lock = threading.Lock()
         connections.run_apart(self._prepare)
 
@@ -111,24 +122,44 @@ class PgvectorStore(VectorStore):
             with connection.transaction():
                 gone = connection.execute(self._sql("DELETE FROM {facts} WHERE name = %s RETURNING key"), [name])
                 for (key,) in gone.fetchall():
-                    connection.execute(self._sql("DROP TABLE {table}", self._table_name(name, key)))
+                    for named in (False, True):
+                        connection.execute(self._sql("DROP TABLE {table}", self._table_name(name, key, named)))
 
         self._connections.run(drop)
 
     def namespaces(self, collection: CollectionInfo) -> list[str]:
-        rows = self._read(collection, "SELECT DISTINCT namespace FROM {table} ORDER BY namespace")
-        return [name for (name,) in rows]
+        rows = self._read(collection, False, "SELECT namespace FROM {table} LIMIT 1")
+        rows += self._read(collection, True, "SELECT DISTINCT namespace FROM {table}")
+        return sorted(name for (name,) in rows)
 
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
         # In one order, so that of two writers of the same records one waits for the other, not each for the other.
         ordered = sorted(records, key=lambda record: record.id)
-        rows = [(namespace, one.id, metadata_text(one.metadata), one.text, one.vector) for one in ordered]
+        if self.approximate or not self._copied(collection, ordered, namespace):
+            self._replaced(collection, ordered, namespace)
+
+    def _copied(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> bool:
+        """Write records that are all new, which is faster; False when one was there, and nothing was written."""
+
+        def copy(connection: Connection[Any], table: sql.Identifier) -> bool:
+            try:
+                with connection.cursor() as cursor, cursor.copy(self._sql(_COPY, table)) as copying:
+                    for row in copied_rows(records, namespace):
+                        copying.write_row(row)
+            except UniqueViolation:
+                return False
+            return True
+
+        return self._on(collection, namespace != "", copy)
+
+    def _replaced(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
+        rows = [(namespace, one.id, metadata_text(one.metadata), one.text, one.vector) for one in records]
 
         def write(connection: Connection[Any], table: sql.Identifier) -> None:
             with connection.transaction(), connection.cursor() as cursor:
-                cursor.executemany(self._sql(_WRITE, table), rows)
+                cursor.executemany(self._sql(_REPLACE, table), rows)
 
-        self._on(collection, write)
+        self._on(collection, namespace != "", write)
 
     def query(
         self,
@@ -150,6 +181,7 @@ class PgvectorStore(VectorStore):
     def get(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> list[Record]:
         rows = self._read(
             collection,
+            namespace != "",
             "SELECT id, vector, metadata, content FROM {table} WHERE namespace = %s AND id = ANY(%s)",
             namespace,
             list(ids),
@@ -157,16 +189,28 @@ class PgvectorStore(VectorStore):
         return [_record(*row) for row in rows]
 
     def delete(self, collection: CollectionInfo, ids: Sequence[str], namespace: str) -> None:
-        self._write(collection, "DELETE FROM {table} WHERE namespace = %s AND id = ANY(%s)", namespace, list(ids))
+        self._write(
+            collection,
+            namespace != "",
+            "DELETE FROM {table} WHERE namespace = %s AND id = ANY(%s)",
+            namespace,
+            list(ids),
+        )
 
     def delete_where(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> None:
         matching, parameters = _matching(where)
-        self._write(collection, f"DELETE FROM {{table}} WHERE namespace = %s{matching}", namespace, *parameters)
+        self._write(
+            collection, namespace != "", f"DELETE FROM {{table}} WHERE namespace = %s{matching}", namespace, *parameters
+        )
 
     def count(self, collection: CollectionInfo, where: Filter | None, namespace: str) -> int:
         matching, parameters = _matching(where)
         rows = self._read(
-            collection, f"SELECT count(*) FROM {{table}} WHERE namespace = %s{matching}", namespace, *parameters
+            collection,
+            namespace != "",
+            f"SELECT count(*) FROM {{table}} WHERE namespace = %s{matching}",
+            namespace,
+            *parameters,
         )
         return int(rows[0][0])
 
@@ -176,6 +220,7 @@ class PgvectorStore(VectorStore):
         while True:
             rows = self._read(
                 collection,
+                namespace != "",
                 f"SELECT id, vector, metadata, content FROM {{table}} WHERE namespace = %s AND id > %s{matching} "
                 f"ORDER BY id LIMIT {_PAGE}",
                 namespace,
@@ -228,7 +273,6 @@ class PgvectorStore(VectorStore):
         connection.execute(self._sql("COMMENT ON TABLE {facts} IS {layout}", layout=sql.Literal(LAYOUT)))
 
     def _create(self, connection: Connection[Any], info: CollectionInfo) -> None:
-        options = self._options
         with connection.transaction():
             made = connection.execute(
                 self._sql(
@@ -239,21 +283,25 @@ class PgvectorStore(VectorStore):
             ).fetchone()
             if made is None:
                 return
-            table = self._table_name(info.name, made[0])
-            connection.execute(self._sql(_CREATE_RECORDS, table, dimension=sql.Literal(info.dimension)))
-            if options.metadata_index:
-                connection.execute(self._sql("CREATE INDEX ON {table} USING gin (metadata)", table))
-            if options.index == "hnsw":
-                connection.execute(
-                    self._sql(
-                        "CREATE INDEX ON {table} USING hnsw (vector {operators}) "
-                        "WITH (m = {m}, ef_construction = {candidates})",
-                        table,
-                        operators=sql.SQL(_OPERATOR_CLASSES[info.metric]),
-                        m=sql.Literal(options.hnsw_m),
-                        candidates=sql.Literal(options.hnsw_ef_construction),
-                    )
+            for named in (False, True):
+                self._make_table(connection, info, self._table_name(info.name, made[0], named))
+
+    def _make_table(self, connection: Connection[Any], info: CollectionInfo, table: sql.Identifier) -> None:
+        options = self._options
+        connection.execute(self._sql(_CREATE_RECORDS, table, dimension=sql.Literal(info.dimension)))
+        if options.metadata_index:
+            connection.execute(self._sql("CREATE INDEX ON {table} USING gin (metadata)", table))
+        if options.index == "hnsw":
+            connection.execute(
+                self._sql(
+                    "CREATE INDEX ON {table} USING hnsw (vector {operators}) "
+                    "WITH (m = {m}, ef_construction = {candidates})",
+                    table,
+                    operators=sql.SQL(_OPERATOR_CLASSES[info.metric]),
+                    m=sql.Literal(options.hnsw_m),
+                    candidates=sql.Literal(options.hnsw_ef_construction),
                 )
+            )
 
     def _nearest(
         self,
@@ -267,12 +315,13 @@ class PgvectorStore(VectorStore):
         indexed: bool,
     ) -> list[Hit]:
         matching, parameters = _matching(where)
-        # No index is over the sum, so that every record is looked at.
-        distance = f"(vector {_OPERATORS[collection.metric]} %s){'' if indexed else ' + 0'}"
+        inside, spaces = ("namespace = %s", [namespace]) if namespace else ("true", [])
+        operator, function = _OPERATORS[collection.metric], _FUNCTIONS[collection.metric]
+        distance = f"vector {operator} %s" if indexed else f"{function}(vector, %s)"
         order = "distance" if indexed else "distance, id"  # an index has no order among equals to offer
         statement = (
             f"SELECT id, {'vector' if with_vectors else 'NULL'}, metadata, content, {distance} AS distance "
-            f"FROM {{table}} WHERE namespace = %s{matching} ORDER BY {order} LIMIT %s"
+            f"FROM {{table}} WHERE {inside}{matching} ORDER BY {order} LIMIT %s"
         )
         candidates = str(min(max(limit, self._options.hnsw_ef_search), 1000))
 
@@ -281,41 +330,51 @@ class PgvectorStore(VectorStore):
                 if indexed:
                     connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [candidates])
                 found = connection.execute(
-                    self._sql(statement, table), [vector, namespace, *parameters, limit], binary=True
+                    self._sql(statement, table), [vector, *spaces, *parameters, limit], binary=True
                 )
                 return list(found.fetchall())
 
-        return [_hit(collection.metric, *row) for row in self._on(collection, search)]
+        return [_hit(collection.metric, *row) for row in self._on(collection, namespace != "", search)]
 
-    def _read(self, collection: CollectionInfo, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def _read(
+        self, collection: CollectionInfo, named: bool, statement: str, *parameters: object
+    ) -> list[tuple[Any, ...]]:
         return self._on(
             collection,
+            named,
             lambda connection, table: connection.execute(
                 self._sql(statement, table), parameters, binary=True
             ).fetchall(),
         )
 
-    def _write(self, collection: CollectionInfo, statement: str, *parameters: object) -> None:
-        self._on(collection, lambda connection, table: connection.execute(self._sql(statement, table), parameters))
+    def _write(self, collection: CollectionInfo, named: bool, statement: str, *parameters: object) -> None:
+        self._on(
+            collection, named, lambda connection, table: connection.execute(self._sql(statement, table), parameters)
+        )
 
-    def _on(self, collection: CollectionInfo, work: Callable[[Connection[Any], sql.Identifier], T]) -> T:
-        """Do work on the table of a collection."""
+    def _on(self, collection: CollectionInfo, named: bool, work: Callable[[Connection[Any], sql.Identifier], T]) -> T:
+        """Do work on a table of a collection: that of the named namespaces, or of the one without a name."""
 
         def attempt(connection: Connection[Any]) -> T:
             try:
-                return work(connection, self._table(connection, collection))
+                return work(connection, self._table(connection, collection, named))
             except UndefinedTable:  # dropped, and perhaps made anew
                 with self._lock:
-                    self._tables.pop(collection, None)
-                return work(connection, self._table(connection, collection))
+                    self._keys.pop(collection, None)
+                return work(connection, self._table(connection, collection, named))
 
         return self._connections.run(attempt)
 
-    def _table(self, connection: Connection[Any], collection: CollectionInfo) -> sql.Identifier:
+    def _table(self, connection: Connection[Any], collection: CollectionInfo, named: bool) -> sql.Identifier:
         with self._lock:
-            known = self._tables.get(collection)
-        if known is not None:
-            return known
+            key = self._keys.get(collection)
+        if key is None:
+            key = self._key(connection, collection)
+            with self._lock:
+                self._keys[collection] = key
+        return self._table_name(collection.name, key, named)
+
+    def _key(self, connection: Connection[Any], collection: CollectionInfo) -> int:
         found = connection.execute(
             self._sql("SELECT key FROM {facts} WHERE name = %s AND dimension = %s AND metric = %s"),
             [collection.name, collection.dimension, collection.metric.value],
@@ -326,13 +385,10 @@ class PgvectorStore(VectorStore):
                 value=collection.name,
                 hint="open it again",
             )
-        table = self._table_name(collection.name, found[0])
-        with self._lock:
-            self._tables[collection] = table
-        return table
+        return int(found[0])
 
-    def _table_name(self, name: str, key: int) -> sql.Identifier:
-        return sql.Identifier(self._options.schema_name, f"{name}_{key}")
+    def _table_name(self, name: str, key: int, named: bool) -> sql.Identifier:
+        return sql.Identifier(self._options.schema_name, f"{name}_{key}{'_named' if named else ''}")
 
     def _sql(self, text: str, table: sql.Identifier | None = None, **parts: sql.Composable) -> sql.Composed:
         facts = sql.Identifier(self._options.schema_name, "collections")
