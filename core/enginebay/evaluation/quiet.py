@@ -25,7 +25,7 @@ def quietly() -> Iterator[None]:
     """
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
-    shown = tqdm.__init__
+    shown = vars(tqdm)["__init__"]
     before = os.environ.get("DISABLE_MULTIPROC")
     router = Router(sys.stdout)
     for logger in loggers:

@@ -58,12 +58,12 @@ def test_words_and_their_bootstrapped_error_leave_the_terminal_clean(
 def test_what_the_application_has_set_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tqdm import tqdm
 
-    before = (tqdm.__init__, sys.stdout, logging.getLogger("lm_eval").level)
+    before = (vars(tqdm)["__init__"], sys.stdout, logging.getLogger("lm_eval").level)
     rows = [CHOICE_ROWS[0], {"question": "x", "choices": [], "answer": 0}]
     path = write_task(tmp_path, "broken", rows, CHOICES)
     with pytest.raises(JobError, match="the harness failed"):
         evaluate(scripted_handle(), [path])
-    assert (tqdm.__init__, sys.stdout, logging.getLogger("lm_eval").level) == before
+    assert (vars(tqdm)["__init__"], sys.stdout, logging.getLogger("lm_eval").level) == before
     print("seen")
     assert capsys.readouterr().out == "seen\n"
 
@@ -186,9 +186,7 @@ def test_data_that_do_not_come() -> None:
         def load(self, names: list[str]) -> None:
             raise ConnectionError("Couldn't reach 'a/b' on the Hub\nand much more")
 
-    with pytest.raises(
-        FetchError, match=r"'hellaswag' or its data do not load: Couldn't reach 'a/b' on the Hub\n  -> "
-    ):
+    with pytest.raises(FetchError, match=r"'hellaswag' or its data do not load: Couldn't reach .* on the Hub\n  -> "):
         _load_named(Offline(), "hellaswag")
 
 
