@@ -28,6 +28,11 @@ Events = Callable[[JobEvent], None]
 """Receives the events of a job; raising `JobCancelled` in it ends the job after the current step."""
 
 
+def reporter(events: Events, stage: str) -> Callable[[str, float], None]:
+    """What converters report (what is going on, and the share of the work that is done), told as events of a stage."""
+    return lambda what, share: events(JobEvent(stage, round(100 * share), 100, message=what))
+
+
 class JobCancelled(Exception):
     """Raised by an event receiver to end a job; the job cleans up and lets it pass."""
 

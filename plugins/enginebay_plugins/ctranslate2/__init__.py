@@ -1,4 +1,4 @@
-"""CTranslate2: generating and embedding, int8 on CPUs and CUDA GPUs, and the way to its format from safetensors."""
+"""CTranslate2: generating, embedding and quantising, int8 on CPUs and CUDA GPUs; its format from safetensors."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,7 @@ from enginebay import (
     ModelFormat,
     hookimpl,
 )
+from enginebay.spec import QuantizationType
 
 api_version = 1
 
@@ -36,7 +37,7 @@ CTRANSLATE2 = BackendSpec(
         ),
     ),
     formats=frozenset({ModelFormat.CTRANSLATE2}),
-    features=frozenset({Feature.STREAMING, Feature.CHAT_TEMPLATE, Feature.LOGPROBS}),
+    features=frozenset({Feature.STREAMING, Feature.CHAT_TEMPLATE, Feature.LOGPROBS, Feature.SCORING}),
     sampling=frozenset({"temperature", "top_k", "top_p", "repetition_penalty", "max_tokens", "logprobs"}),
     concurrency=Concurrency.BATCHED,
     max_streams=32,
@@ -68,6 +69,33 @@ CTRANSLATE2_EMBEDDER = BackendSpec(
     options="enginebay_plugins.ctranslate2.options:CTranslate2EmbedderOptions",
 )
 
+_BITS = {
+    "int8": 8.05,
+    "int8_float32": 8.06,
+    "int8_float16": 8.05,
+    "int8_bfloat16": 8.05,
+    "int16": 16.0,
+    "float16": 16.0,
+    "bfloat16": 16.0,
+}
+
+CTRANSLATE2_QUANTIZER = BackendSpec(
+    name="ctranslate2",
+    interface=Interface.QUANTIZER,
+    summary="CTranslate2's own converter: int8 with a scale for each row, int16, and types of 16 bits",
+    factory="enginebay_plugins.ctranslate2.quantizer:CTranslate2Quantizer",
+    check=CTRANSLATE2.check,
+    requires=("ctranslate2>=4.6", "transformers>=4.56", "torch>=2.4"),
+    install="pip install 'enginebay[ctranslate2,transformers]'",
+    devices=(DeviceSupport(kind=DeviceKind.CPU),),
+    formats=frozenset({ModelFormat.SAFETENSORS}),
+    options="enginebay_plugins.ctranslate2.options:CTranslate2QuantizerOptions",
+    types=tuple(
+        QuantizationType(name=name, format=ModelFormat.CTRANSLATE2, bits=bits, engines=("ctranslate2",))
+        for name, bits in _BITS.items()
+    ),
+)
+
 SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(
     name="safetensors_to_ctranslate2",
     source=ModelFormat.SAFETENSORS,
@@ -76,15 +104,15 @@ SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(
     seconds_per_gb=45,
     size_ratio=0.52,
     defaults={"quantization": "int8"},
-    requires=("ctranslate2>=4.6", "transformers>=4.56", "torch>=2.4"),
-    install="pip install 'enginebay[ctranslate2,transformers]'",
+    requires=CTRANSLATE2_QUANTIZER.requires,
+    install=CTRANSLATE2_QUANTIZER.install,
 )
 
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The generator and the embedder."""
-    return [CTRANSLATE2, CTRANSLATE2_EMBEDDER]
+    """The generator, the embedder and the quantizer."""
+    return [CTRANSLATE2, CTRANSLATE2_EMBEDDER, CTRANSLATE2_QUANTIZER]
 
 
 @hookimpl

@@ -15,6 +15,7 @@ from enginebay.embedding.tokens import EncoderTokenizer, TokenBatch
 from enginebay.errors import EngineClosedError
 from enginebay_plugins.ctranslate2.loading import load, model_folder
 from enginebay_plugins.ctranslate2.options import CTranslate2EmbedderOptions
+from enginebay_plugins.ctranslate2.views import as_array
 
 _CPU_BATCH = 1024
 """Tokens, padding included, that are computed together: a wider batch leaves the processor's cache."""
@@ -71,18 +72,9 @@ class CTranslate2Embedder(Embedder):
 
     def _run(self, encoder: Any, batch: TokenBatch) -> NDArray[np.float32]:
         _, mask = batch.padded(self._tokenizer.pad)
-        return pool(_as_array(encoder.forward_batch(batch.ids).last_hidden_state), mask, self._pooling)
+        return pool(as_array(encoder.forward_batch(batch.ids).last_hidden_state), mask, self._pooling)
 
     def _open(self) -> Any:
         if self._encoder is None:
             raise EngineClosedError("the engine was closed", hint="open it again")
         return self._encoder
-
-
-def _as_array(view: Any) -> NDArray[np.float32]:
-    """A tensor of CTranslate2 in main memory, in float32."""
-    if view.device != "cpu":
-        view = view.to_device(ctranslate2.Device.cpu)
-    if view.dtype != ctranslate2.DataType.float32:
-        view = view.to(ctranslate2.DataType.float32)
-    return np.asarray(view)

@@ -18,11 +18,12 @@ from enginebay import (
     OpenRequest,
     SamplingParams,
 )
-from enginebay.errors import EngineClosedError
+from enginebay.errors import EngineClosedError, GenerationError
 from enginebay.models.token_output import TokenOutput
 from enginebay.models.tokenizer import Tokenizer
 from enginebay_plugins.ctranslate2.loading import load, model_folder
 from enginebay_plugins.ctranslate2.options import CTranslate2Options
+from enginebay_plugins.ctranslate2.views import as_array
 
 
 def open_engine(request: OpenRequest) -> Generator:
@@ -78,6 +79,16 @@ class CTranslate2Generator(CallbackGenerator):
         for group in _groups(outputs, self._streams):
             chosen = [outputs[index] for index in group]
             self._generate(chosen, lambda place, chunk, g=group: receive(g[place], chunk))  # type: ignore[misc]
+
+    def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Raw logits that follow each of the tokens, all in one pass; see `Generator.prompt_logits`."""
+        with self._running:
+            self.check_open()
+            try:
+                logits = as_array(self._generator.forward_batch([list(tokens)]))
+            except RuntimeError as error:
+                raise GenerationError(f"CTranslate2 failed: {error}", value=len(tokens)) from error
+        return logits.reshape(len(tokens), -1)
 
     def check_open(self) -> None:
         """Raise EngineClosedError after `close`."""

@@ -46,3 +46,16 @@ class CTranslate2Options(CTranslate2EmbedderOptions):
     """
 
     no_repeat_ngram_size: int = Field(default=0, ge=0)
+
+
+class CTranslate2QuantizerOptions(BaseModel):
+    """Options of the quantizer.
+
+    Attributes:
+        load_as_float16: load the source's weights as float16: half the memory for a model in float32. Numbers beyond
+            65504, which bfloat16 and float32 have room for, become infinite.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    load_as_float16: bool = False
