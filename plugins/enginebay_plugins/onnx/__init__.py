@@ -1,4 +1,4 @@
-"""onnxruntime: embedding on CPUs and CUDA GPUs in float32 or int8, and the way to ONNX from safetensors."""
+"""onnxruntime: embedding on CPUs and CUDA GPUs in float32 or 8 bits, quantising, and ONNX from safetensors."""
 
 from collections.abc import Iterable
 
@@ -12,6 +12,7 @@ from enginebay import (
     ModelFormat,
     hookimpl,
 )
+from enginebay.spec import QuantizationType
 
 api_version = 1
 
@@ -43,6 +44,23 @@ ONNX = BackendSpec(
     options="enginebay_plugins.onnx.options:OnnxOptions",
 )
 
+ONNX_QUANTIZER = BackendSpec(
+    name="onnx",
+    interface=Interface.QUANTIZER,
+    summary="onnxruntime's dynamic quantisation: embedders in 8 bits, with a scale for each channel",
+    factory="enginebay_plugins.onnx.quantizer:OnnxQuantizer",
+    check=ONNX.check,
+    requires=("onnx>=1.17",),
+    requires_any=ONNX.requires_any,
+    install="pip install 'enginebay[onnx-export]'",
+    devices=(DeviceSupport(kind=DeviceKind.CPU),),
+    formats=ONNX.formats,
+    options="enginebay_plugins.onnx.options:OnnxQuantizerOptions",
+    types=tuple(
+        QuantizationType(name=name, format=ModelFormat.ONNX, bits=11.8, engines=("onnx",)) for name in ("int8", "uint8")
+    ),
+)
+
 SAFETENSORS_TO_ONNX = ConverterSpec(
     name="safetensors_to_onnx",
     source=ModelFormat.SAFETENSORS,
@@ -57,8 +75,8 @@ SAFETENSORS_TO_ONNX = ConverterSpec(
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The embedder."""
-    return [ONNX]
+    """The embedder and the quantizer."""
+    return [ONNX, ONNX_QUANTIZER]
 
 
 @hookimpl

@@ -67,7 +67,7 @@ def open_engine(request: OpenRequest) -> Embedder:
 def _batch_tokens(request: OpenRequest, options: OnnxOptions) -> int:
     if options.batch_tokens is not None:
         return options.batch_tokens
-    if request.model.quantization == "INT8":
+    if request.model.quantization.upper() in ("INT8", "UINT8"):
         return 1
     return _CPU_BATCH if request.device.kind is DeviceKind.CPU else _NO_LIMIT
 

@@ -28,3 +28,16 @@ class OnnxOptions(BaseModel):
     graph_optimization_level: GraphOptimization = "all"
     batch_tokens: int | None = Field(default=None, ge=1)
     provider_options: dict[str, str | int] = {}
+
+
+class OnnxQuantizerOptions(BaseModel):
+    """Options of the quantizer.
+
+    Attributes:
+        all_products: quantise each feed-forward layer's second product as well: about 8 bits per weight in place of 12,
+            and more loss (least cosine 0.983 in place of 0.990 on all-MiniLM-L6-v2).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    all_products: bool = False

@@ -21,7 +21,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling as Poolin
 from enginebay import Bay, ConversionRequest, DeviceKind, HardwareProfile, OpenRequest, Pooling
 from enginebay.errors import ConversionError, EngineOpenError, ModelFormatError, OptionError
 from enginebay.models.headers import read_info
-from enginebay_plugins.onnx import checks, converter
+from enginebay_plugins.onnx import checks, converter, writing
 from enginebay_plugins.onnx.converter import convert
 from enginebay_plugins.onnx.engine import open_engine
 from tiny_encoders import TEXTS, make_tiny
@@ -101,7 +101,7 @@ def test_int8_keeps_what_narrows(tmp_path: Path) -> None:
 def test_large_weights_lie_beside(
     quantization: str, tmp_path: Path, this_machine: HardwareProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converter, "_LARGEST", 1000)
+    monkeypatch.setattr(writing, "LARGEST", 1000)
     folder = make_tiny(tmp_path / "tiny")
     target = made(folder, tmp_path / "converted", quantization)
     assert (target / "model.onnx.data").exists()
