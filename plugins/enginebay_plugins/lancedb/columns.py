@@ -24,7 +24,7 @@ _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 """By it LanceDB sees that two writers insert the same record, and lets one of them try again."""
 
 _UNCOMPRESSED = {"lance-encoding:compression": "none"}
-"""Compressing texts takes about a seventh of the time of a merge; vectors, never compressed, are larger than most texts."""
+"""Compressing texts takes about a seventh of the time of a merge; vectors are never compressed, and mostly larger."""
 
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number", list: "list"}
 _TYPES = {"string": pa.string(), "boolean": pa.bool_(), "list": pa.list_(pa.string())}
