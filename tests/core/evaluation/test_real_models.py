@@ -24,7 +24,7 @@ PAIRS = (
     ("", "Once upon a time there was a king."),
     ("Été à la plage :", " soleil et mer"),
     ("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "Hello! How can I help you today?"),
-    ("A word, and then no space", "ship"),
+    ("2 + 2 =", " 4, and 3 + 3 = 6"),
 )
 TEXT = "The Rays of Light are very small Bodies emitted from shining Substances. " * 3
 
