@@ -1,4 +1,4 @@
-"""MLC: kernels compiled for Vulkan, Metal, CUDA and ROCm, and the way to its format from safetensors."""
+"""MLC: kernels compiled for Vulkan, Metal, CUDA and ROCm, quantising, and its format from safetensors."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,7 @@ from enginebay import (
     ModelFormat,
     hookimpl,
 )
+from enginebay.spec import QuantizationType
 
 api_version = 1
 
@@ -82,6 +83,35 @@ MLC = BackendSpec(
     options="enginebay_plugins.mlc.options:MlcOptions",
 )
 
+_BITS = {
+    "q0f32": 32.0,
+    "q0f16": 16.0,
+    "q4f16_2": 6.0,
+    "q4f32_1": 5.0,
+    "q4f16_1": 4.5,
+    "q4f16_0": 4.5,
+    "q3f16_1": 3.6,
+}
+"""Computed from MLC's layout (group_quantization.py): 4 bits and a scale for 32 weights, 3.2 bits and one for 40.
+q4f16_2 leaves embeddings and the output matrix in 16 bits: its figure is that of Llama 3 8B."""
+
+MLC_QUANTIZER = BackendSpec(
+    name="mlc",
+    interface=Interface.QUANTIZER,
+    summary="MLC's convert_weight and gen_config: groups of 3 or 4 bits with a scale",
+    factory="enginebay_plugins.mlc.quantizer:MlcQuantizer",
+    check=MLC.check,
+    requires=("tokenizers>=0.21",),
+    requires_any=WHEELS,
+    install=MLC.install,
+    devices=(DeviceSupport(kind=DeviceKind.CPU), *(DeviceSupport(kind=kind) for kind in sorted(_GPUS))),
+    formats=frozenset({ModelFormat.SAFETENSORS}),
+    options="enginebay_plugins.mlc.options:MlcQuantizerOptions",
+    types=tuple(
+        QuantizationType(name=name, format=ModelFormat.MLC, bits=bits, engines=("mlc",)) for name, bits in _BITS.items()
+    ),
+)
+
 SAFETENSORS_TO_MLC = ConverterSpec(
     name="safetensors_to_mlc",
     source=ModelFormat.SAFETENSORS,
@@ -99,8 +129,8 @@ SAFETENSORS_TO_MLC = ConverterSpec(
 
 @hookimpl
 def backends() -> Iterable[BackendSpec]:
-    """The generator."""
-    return [MLC]
+    """The generator and the quantizer."""
+    return [MLC, MLC_QUANTIZER]
 
 
 @hookimpl

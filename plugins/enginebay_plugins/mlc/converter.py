@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from enginebay import ConversionRequest, DeviceKind
 from enginebay.errors import ConversionError, ModelFormatError
+from enginebay.models.conversion import Report
 from enginebay.models.tokenizer import FILES, Tokenizer
 
 CONFIG = "mlc-chat-config.json"
@@ -31,34 +34,46 @@ def library_of(folder: Path, kind: DeviceKind) -> Path | None:
 
 
 def convert(request: ConversionRequest) -> None:
-    """Write an MLC folder with the weights in `quantization`, the tokenizer and the chat template.
-
-    With `device` ("cuda", "vulkan", "metal", "rocm") the model's library is compiled as well; without, MLC compiles it
-    when the model is opened first.
+    """Write an MLC folder: see `write`.
 
     Raises:
         ConversionError: mlc_llm does not run.
         ModelFormatError: mlc_llm does not know the architecture or the quantization.
     """
-    source, target = request.source, request.target
     quantization, device = str(request.options["quantization"]), str(request.options["device"])
+    write(request.source, request.target, quantization, request.report, device=device)
+
+
+def write(
+    source: Path, target: Path, quantization: str, report: Report, *, device: str = "", threads: int | None = None
+) -> None:
+    """Write an MLC folder with the weights in `quantization`, the tokenizer and the chat template.
+
+    Args:
+        report: progress.
+        device: "cuda", "vulkan", "metal" or "rocm" has the model's library compiled as well; without, MLC compiles it
+            when the model is opened first.
+        threads: cores to use; None leaves that to MLC.
+
+    Raises:
+        ConversionError: mlc_llm does not run.
+        ModelFormatError: mlc_llm does not know the architecture or the quantization, or the source is broken.
+    """
     target.mkdir(parents=True)
-    request.report(f"converting weights to {quantization}", 0.0)
-    _mlc_llm("convert_weight", str(source), "--quantization", quantization, "-o", str(target), model=source)
-    request.report("writing the configuration", 0.8)
-    _mlc_llm(
-        "gen_config", str(source), "--quantization", quantization, "--conv-template", _TEMPLATE, "-o", str(target),
-        model=source,
-    )  # fmt: skip
+    run = partial(_mlc_llm, model=source, threads=threads)
+    report(f"converting weights to {quantization}", 0.0)
+    run("convert_weight", str(source), "--quantization", quantization, "-o", str(target))
+    report("writing the configuration", 0.8)
+    run("gen_config", str(source), "--quantization", quantization, "--conv-template", _TEMPLATE, "-o", str(target))
     for name in FILES:
         if (source / name).exists() and not (target / name).exists():
             shutil.copyfile(source / name, target / name)
     _tell_ends(target)
     if device:
-        request.report(f"compiling for {device}", 0.85)
+        report(f"compiling for {device}", 0.85)
         library = target / f"model-{device}{_suffix()}"
-        _mlc_llm("compile", str(target / CONFIG), "--device", device, "-o", str(library), model=source)
-    request.report("done", 1.0)
+        run("compile", str(target / CONFIG), "--device", device, "-o", str(library))
+    report("done", 1.0)
 
 
 def _tell_ends(folder: Path) -> None:
@@ -73,9 +88,12 @@ def _tell_ends(folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def _mlc_llm(*arguments: str, model: Path) -> None:
+def _mlc_llm(*arguments: str, model: Path, threads: int | None) -> None:
+    limits = {} if threads is None else {"TVM_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     try:
-        done = subprocess.run([sys.executable, "-m", "mlc_llm", *arguments], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "mlc_llm", *arguments], capture_output=True, text=True, env={**os.environ, **limits}
+        )
     except OSError as error:
         raise ConversionError(f"mlc_llm does not start: {error}", value=arguments[0]) from error
     if done.returncode:

@@ -37,3 +37,15 @@ class MlcOptions(BaseModel):
     spec_draft_length: int = Field(default=4, ge=1)
     additional_models: tuple[Path, ...] = ()
     verbose: bool = False
+
+
+class MlcQuantizerOptions(BaseModel):
+    """Options of the quantizer.
+
+    Attributes:
+        device: compile the model's library for it as well; "" leaves that to MLC, when the model is opened first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["", "cuda", "metal", "rocm", "vulkan"] = ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM
 
 from enginebay import Bay, HardwareProfile, ModelFormat
 from enginebay.errors import ModelFormatError
@@ -20,6 +20,7 @@ from enginebay.models.headers import read_info
 from enginebay_plugins.ctranslate2 import CTRANSLATE2_QUANTIZER
 from enginebay_plugins.ctranslate2.quantizer import CTranslate2Quantizer
 from tiny_encoders import TEXTS, make_tiny
+from tiny_llama import make_tiny_llama
 
 TYPES = [made.name for made in CTRANSLATE2_QUANTIZER.types]
 KEPT = ("architecture", "layers", "heads", "kv_heads", "context_length", "vocabulary", "chat_template", "bos", "eos")
@@ -42,19 +43,7 @@ def quantise(tmp_path: Path) -> Quantise:
 
 @pytest.fixture(scope="module")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama with random weights; it knows nothing. Its tokenizer is that of the tiny encoders."""
-    folder = tmp_path_factory.mktemp("tiny-llama")
-    encoder = make_tiny(folder / "encoder")
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=64, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=2, pad_token_id=1,
-    )  # fmt: skip
-    made = folder / "llama"
-    AutoModelForCausalLM.from_config(config).save_pretrained(made)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(encoder / name, made / name)
-    return made
+    return make_tiny_llama(tmp_path_factory.mktemp("tiny") / "llama")
 
 
 @pytest.mark.parametrize("to", TYPES)

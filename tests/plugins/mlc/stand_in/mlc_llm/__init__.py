@@ -5,7 +5,16 @@ convert_weight, gen_config and compile), computes by transformers on the CPU, an
 It shows that enginebay calls that interface as documented; it shows nothing of MLC itself.
 """
 
-from mlc_llm.engine import AsyncMLCEngine
+from typing import Any
 
 __version__ = "0.20.0+standin"
 __all__ = ["AsyncMLCEngine"]
+
+
+def __getattr__(name: str) -> Any:
+    """The engine when it is asked for: the commands do without torch."""
+    if name != "AsyncMLCEngine":
+        raise AttributeError(name)
+    from mlc_llm.engine import AsyncMLCEngine
+
+    return AsyncMLCEngine

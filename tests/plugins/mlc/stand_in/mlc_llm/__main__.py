@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-QUANTIZATIONS = ("q0f16", "q0f32", "q3f16_1", "q4f16_1", "q4f32_1")
+QUANTIZATIONS = ("q0f16", "q0f32", "q3f16_0", "q3f16_1", "q4f16_0", "q4f16_1", "q4f16_2", "q4f32_1")
 TOKENIZER = ("tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json")
 
 
