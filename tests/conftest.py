@@ -95,6 +95,7 @@ def converted_once(source: str, converter: ConverterSpec, **options: Any) -> Any
 
 smollm2_safetensors = converted_once("smollm2_path", GGUF_TO_SAFETENSORS)  # bfloat16
 smollm2_ctranslate2 = converted_once("smollm2_safetensors", SAFETENSORS_TO_CTRANSLATE2)  # int8
+smollm2_gguf_f16 = converted_once("smollm2_safetensors", SAFETENSORS_TO_GGUF, type="F16")
 minilm_ctranslate2 = converted_once("minilm_path", SAFETENSORS_TO_CTRANSLATE2)  # int8
 minilm_ctranslate2_float32 = converted_once("minilm_path", SAFETENSORS_TO_CTRANSLATE2, quantization="float32")
 minilm_onnx = converted_once("minilm_path", SAFETENSORS_TO_ONNX)  # float32

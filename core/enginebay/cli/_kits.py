@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NEEDED_CONTEXT = 512
 GENERATOR_MODEL, EMBEDDER_MODEL = "smollm2-135m-instruct", "all-minilm-l6-v2"
 
+QUANTIZED = 3
+"""Types that the kit of quantizers makes."""
+
 FULL_PRECISION, QUANTISED = 0.999, 0.98
 """Least cosine similarity of vectors of an embedder that ought to be equal."""
 
@@ -79,7 +82,8 @@ def interfaces_of(bay: Bay, wanted: Wanted, interface: Interface | None) -> list
             value=wanted.backend,
             hint=did_you_mean(wanted.backend, known),
         )
-    if wanted.model is not None and Interface.VECTOR_STORE not in named and len(named) > 1:
+    by_model = {Interface.GENERATOR, Interface.EMBEDDER}
+    if wanted.model is not None and by_model <= set(named):
         _engine.ensure_pulled(bay, wanted.model)
         embeds = bay.models.info(wanted.model).embedding is not None
         return [Interface.EMBEDDER if embeds else Interface.GENERATOR]
@@ -143,10 +147,45 @@ def _store(bay: Bay, wanted: Wanted) -> Iterator[OpenKit]:
         yield OpenKit(spec, where, None, STORE_CHECKS, subject, subject.tidy)
 
 
+@contextmanager
+def _quantizer(bay: Bay, wanted: Wanted) -> Iterator[OpenKit]:
+    from enginebay.testing.quantizer_checks import QUANTIZER_CHECKS
+    from enginebay.testing.quantizer_subject import QuantizerSubject
+
+    spec = bay.plugins.spec(Interface.QUANTIZER, wanted.backend)
+    engines = {name for each in spec.types for name in each.engines}
+    generates = bool(engines & set(_names(bay, Interface.GENERATOR)))
+    model = wanted.model or (GENERATOR_MODEL if generates else EMBEDDER_MODEL)
+    _engine.ensure_pulled(bay, model)
+    source = bay.models.locate(model)
+    if wanted.model is None or bay.models.info(model).format not in spec.formats:
+        source = _in_16_bits(bay, model, spec)
+    types = tuple(each.name for each in spec.types if not each.calibration)[:QUANTIZED] or (spec.types[0].name,)
+    changes: dict[str, Any] = {"options": _engine.parse_options(wanted.options)} if wanted.options else {}
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        subject = QuantizerSubject(bay, spec, str(source), types, Path(folder), changes=changes)
+        yield OpenKit(spec, "the CPU", model, QUANTIZER_CHECKS, subject)
+
+
+def _in_16_bits(bay: Bay, model: str, spec: BackendSpec) -> Path:
+    """The model in a format that the quantizer reads; one that is quantised is dequantised on the way."""
+    from enginebay.spec import ModelFormat
+
+    info, source = bay.models.info(model), model
+    if info.quantized and info.format is not ModelFormat.SAFETENSORS:
+        source = str(bay.convert(model, ModelFormat.SAFETENSORS))
+    path = bay.models.locate(source)
+    if bay.models.info(source).format not in spec.formats:
+        path = bay.convert(source, min(spec.formats))
+    assert path is not None
+    return path
+
+
 _OPENERS: dict[Interface, Callable[[Bay, Wanted], Any]] = {
     Interface.GENERATOR: _generator,
     Interface.EMBEDDER: _embedder,
     Interface.VECTOR_STORE: _store,
+    Interface.QUANTIZER: _quantizer,
 }
 
 

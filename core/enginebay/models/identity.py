@@ -39,7 +39,7 @@ def weights_identity(model: ModelInfo) -> str:
     if model.path is None:
         return model.reference
     origin = read_record(model.path).get("origin")
-    return str(origin) if origin else files_digest({str(part): file for part, file in enumerate(_weights(model))})
+    return str(origin) if origin else files_digest({str(part): file for part, file in enumerate(weight_paths(model))})
 
 
 def files_digest(files: Mapping[str, Path]) -> str:
@@ -64,7 +64,8 @@ _PATTERNS: Mapping[ModelFormat, Sequence[str]] = {
 }
 
 
-def _weights(model: ModelInfo) -> list[Path]:
+def weight_paths(model: ModelInfo) -> list[Path]:
+    """The files that hold the weights of a model on this machine."""
     path = model.path
     assert path is not None
     if model.format is ModelFormat.GGUF:
