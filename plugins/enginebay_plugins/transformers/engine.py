@@ -272,7 +272,7 @@ class _TransformersLogits(LogitsModel):
             self._cache.crop(common)
         logits = self._engine.forward(wanted[common:], self._cache)
         self._known = wanted
-        return logits[-1]
+        return np.asarray(logits[-1])
 
     def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
         return self._engine.prompt_logits(tokens)

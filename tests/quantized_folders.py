@@ -1,0 +1,57 @@
+"""Quantising the real model by a quantizer's own `run`, and what is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from enginebay import Bay, Quantizer
+from enginebay.interfaces.jobs import JobEvent
+from enginebay.interfaces.quantizer import QuantizationJob
+from enginebay.models.fingerprint import lost_on_the_way
+from enginebay.models.headers import read_info
+from enginebay.quantizing import shipped_text
+
+
+@dataclass
+class Quantized:
+    """A folder that a quantizer made.
+
+    Attributes:
+        bits: of stored weights over the number of the source's weights.
+        lost: what ought to have travelled with the weights and did not.
+    """
+
+    path: Path
+    bits: float
+    lost: list[str]
+    events: list[JobEvent] = field(default_factory=list)
+
+
+def quantized(quantizer: Quantizer, source: Path, to: str, folder: Path, **options: Any) -> Quantized:
+    """The model at `source`, quantised into `folder`."""
+    events: list[JobEvent] = []
+    job = QuantizationJob(
+        model=source,
+        to=to,
+        output=folder / to,
+        calibration=shipped_text("calibration"),
+        threads=2,
+        options=options,
+        cache=folder,
+    )
+    quantizer.run(job, events.append)
+    before, after = read_info(source), read_info(job.output)
+    return Quantized(job.output, 8 * after.weight_bytes / before.parameters, lost_on_the_way(before, after), events)
+
+
+def perplexity_and_answer(folder: Path, backend: str, **options: Any) -> tuple[float, str]:
+    """Of some hundred tokens of enginebay's evaluation text, and of the capital of France, on an engine."""
+    text = shipped_text("evaluation").read_text(encoding="utf-8")[:2200]
+    with Bay() as bay:
+        handle = bay.generator(
+            str(folder), backend=backend, context_length=1024, features=["scoring"], options=options, fallback=False
+        )
+        answer = handle.complete("The capital of France is", temperature=0, max_tokens=4).text
+        return handle.perplexity(text, window=1024).value, answer
