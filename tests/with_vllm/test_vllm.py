@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from enginebay import Bay
 from enginebay.errors import InvalidParameterError
 from enginebay.generation.handle import GeneratorHandle
 from enginebay.testing.pytest_generators import GeneratorConformance
@@ -108,6 +110,27 @@ class TestItsOwn:
         long = "The quick brown fox jumps over the lazy dog. " * 20
         handle.complete(long, temperature=0, max_tokens=1)
         assert handle.complete(long, temperature=0, max_tokens=1).usage.cached_tokens > 50
+
+    def test_scores_are_those_of_transformers(self, handle: GeneratorHandle, smollm2_safetensors: Path) -> None:
+        text = "The cat sat on the mat. The capital of France is Paris, and that of Germany is Berlin."
+        tokens = handle.tokenize(text)
+        found = handle.engine.score(tokens)
+        with Bay() as bay:
+            reference = bay.generator(str(smollm2_safetensors), backend="transformers", context_length=256)
+            expected = reference.engine.score(tokens)
+            perplexity = reference.perplexity(text).value
+        np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=0.25)  # both compute in bfloat16
+        assert (found.greedy == expected.greedy).mean() > 0.9
+        assert handle.perplexity(text).value == pytest.approx(perplexity, rel=0.01)
+
+    def test_tokens_that_fill_the_context_are_scored(self, handle: GeneratorHandle) -> None:
+        tokens = (handle.tokenize("one two three four five six seven ") * 400)[: handle.context_length]
+        assert handle.engine.score(tokens).logprobs.shape == (handle.context_length - 1,)
+        assert handle.engine.score(tokens[:2]).logprobs.shape == (1,)
+
+    def test_tokens_that_there_are_not_are_refused(self, handle: GeneratorHandle) -> None:
+        with pytest.raises(InvalidParameterError, match="refuses the tokens"):
+            handle.engine.score([1, 10_000_000])
 
     def test_what_vllm_means_otherwise_is_refused(self, handle: GeneratorHandle) -> None:
         with pytest.raises(InvalidParameterError, match="min_p first"):

@@ -59,6 +59,7 @@ VLLM = BackendSpec(
             Feature.CONTINUOUS_BATCHING,
             Feature.PREFIX_CACHE,
             Feature.MULTI_DEVICE,
+            Feature.SCORING,
         }
     ),
     sampling=frozenset(
@@ -79,6 +80,20 @@ VLLM = BackendSpec(
     concurrency=Concurrency.CONTINUOUS_BATCHING,
     max_streams=256,
     options="enginebay_plugins.vllm.options:VllmOptions",
+    quantization_methods=frozenset(
+        {
+            "awq",
+            "gptq",
+            "compressed-tensors",
+            "fp8",
+            "fbgemm_fp8",
+            "torchao",
+            "auto-round",
+            "mxfp4",
+            "modelopt",
+            "quark",
+        }
+    ),
 )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import numpy as np
 
 from enginebay import (
     Chunk,
@@ -29,9 +31,10 @@ from enginebay.errors import (
     GenerationError,
     InvalidParameterError,
 )
+from enginebay.interfaces.generator import Scores
 from enginebay.models.tokenizer import Tokenizer
 from enginebay_plugins.vllm.options import VllmOptions
-from enginebay_plugins.vllm.sampling import sampling_params
+from enginebay_plugins.vllm.sampling import sampling_params, scoring_params
 
 _FINISH = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
@@ -202,6 +205,35 @@ class VllmGenerator(LoopGenerator):
             raise InvalidParameterError(f"vLLM refuses the request: {_reason(error)}", value=request.params) from error
         finally:
             await outputs.aclose()
+
+    def score(self, tokens: Sequence[int]) -> Scores:
+        """Log-probabilities of given tokens; see `Generator.score`. A token level with the likeliest counts as that."""
+        self.check_open()
+        entries = self.on_loop(self._scored(list(tokens)))
+        found = [entry[token].logprob for token, entry in zip(tokens[1:], entries, strict=True)]
+        best = [max(one.logprob for one in entry.values()) for entry in entries]
+        return Scores(np.array(found, dtype=np.float64), np.array(found) >= np.array(best))
+
+    async def _scored(self, tokens: list[int]) -> list[dict[int, Any]]:
+        """vLLM's entries for each token after the first: its own and the likeliest one's log-probability.
+
+        The last token is generated, the only one allowed: so tokens that fill the context are scored, too.
+        """
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        prompt, last = tokens[:-1], tokens[-1]
+        entries: list[dict[int, Any]] = []
+        try:
+            async for answer in self._engine.generate(
+                {"prompt_token_ids": prompt}, scoring_params(last), uuid4().hex, lora_request=self._lora
+            ):
+                [output] = answer.outputs
+                entries = [*(answer.prompt_logprobs or [None])[1:], *(output.logprobs or [])]
+        except EngineDeadError as error:
+            raise GenerationError("vLLM's worker process has died", hint="open the engine again") from error
+        except ValueError as error:
+            raise InvalidParameterError(f"vLLM refuses the tokens: {_reason(error)}", value=tokens) from error
+        return entries
 
     async def shut_down(self) -> None:
         """End the workers."""

@@ -57,6 +57,20 @@ def sampling_params(params: SamplingParams, vocabulary: int, room: int) -> VllmP
     )
 
 
+def scoring_params(last: int) -> VllmParams:
+    """What has a prompt scored, and the token that is to follow it: nothing else is allowed to be generated."""
+    return VllmParams(
+        temperature=0,
+        max_tokens=1,
+        prompt_logprobs=1,
+        logprobs=1,
+        allowed_token_ids=[last],
+        ignore_eos=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
 def _structure(constraint: Constraint | None) -> Any:
     if constraint is None:
         return None
