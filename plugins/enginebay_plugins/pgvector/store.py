@@ -319,9 +319,10 @@ class PgvectorStore(VectorStore):
         operator, function = _OPERATORS[collection.metric], _FUNCTIONS[collection.metric]
         distance = f"vector {operator} %s" if indexed else f"{function}(vector, %s)"
         order = "distance" if indexed else "distance, id"  # an index has no order among equals to offer
+        # As a parameter, the limit would have PostgreSQL plan each query anew.
         statement = (
             f"SELECT id, {'vector' if with_vectors else 'NULL'}, metadata, content, {distance} AS distance "
-            f"FROM {{table}} WHERE {inside}{matching} ORDER BY {order} LIMIT %s"
+            f"FROM {{table}} WHERE {inside}{matching} ORDER BY {order} LIMIT {limit}"
         )
         candidates = str(min(max(limit, self._options.hnsw_ef_search), 1000))
 
@@ -329,9 +330,7 @@ class PgvectorStore(VectorStore):
             with connection.transaction() if indexed else nullcontext():
                 if indexed:
                     connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [candidates])
-                found = connection.execute(
-                    self._sql(statement, table), [vector, *spaces, *parameters, limit], binary=True
-                )
+                found = connection.execute(self._sql(statement, table), [vector, *spaces, *parameters], binary=True)
                 return list(found.fetchall())
 
         return [_hit(collection.metric, *row) for row in self._on(collection, namespace != "", search)]
