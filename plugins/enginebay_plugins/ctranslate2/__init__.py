@@ -78,6 +78,7 @@ _BITS = {
     "float16": 16.0,
     "bfloat16": 16.0,
 }
+"""int8 and int8_float32: measured on SmolLM2-135M, whose short rows each have a scale of 32 bits; others: by layout."""
 
 CTRANSLATE2_QUANTIZER = BackendSpec(
     name="ctranslate2",
@@ -94,6 +95,7 @@ CTRANSLATE2_QUANTIZER = BackendSpec(
         QuantizationType(name=name, format=ModelFormat.CTRANSLATE2, bits=bits, engines=("ctranslate2",))
         for name, bits in _BITS.items()
     ),
+    memory_ratio=2.7,
 )
 
 SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(

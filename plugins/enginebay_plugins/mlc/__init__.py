@@ -104,7 +104,7 @@ MLC_QUANTIZER = BackendSpec(
     requires=("tokenizers>=0.21",),
     requires_any=WHEELS,
     install=MLC.install,
-    devices=(DeviceSupport(kind=DeviceKind.CPU), *(DeviceSupport(kind=kind) for kind in sorted(_GPUS))),
+    devices=(DeviceSupport(kind=DeviceKind.CPU), *MLC.devices),
     formats=frozenset({ModelFormat.SAFETENSORS}),
     options="enginebay_plugins.mlc.options:MlcQuantizerOptions",
     types=tuple(
