@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from enginebay import Bay, Quantizer
+from enginebay import Bay, HardwareProfile, Quantizer
 from enginebay.interfaces.jobs import JobEvent
 from enginebay.interfaces.quantizer import QuantizationJob
 from enginebay.models.fingerprint import lost_on_the_way
@@ -46,12 +46,10 @@ def quantized(quantizer: Quantizer, source: Path, to: str, folder: Path, **optio
     return Quantized(job.output, 8 * after.weight_bytes / before.parameters, lost_on_the_way(before, after), events)
 
 
-def perplexity_and_answer(folder: Path, backend: str, **options: Any) -> tuple[float, str]:
+def perplexity_and_answer(folder: Path, backend: str, hardware: HardwareProfile) -> tuple[float, str]:
     """Of some hundred tokens of enginebay's evaluation text, and of the capital of France, on an engine."""
     text = shipped_text("evaluation").read_text(encoding="utf-8")[:2200]
-    with Bay() as bay:
-        handle = bay.generator(
-            str(folder), backend=backend, context_length=1024, features=["scoring"], options=options, fallback=False
-        )
+    with Bay(hardware=hardware) as bay:
+        handle = bay.generator(str(folder), backend=backend, context_length=1024, features=["scoring"], fallback=False)
         answer = handle.complete("The capital of France is", temperature=0, max_tokens=4).text
         return handle.perplexity(text, window=1024).value, answer

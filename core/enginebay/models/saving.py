@@ -37,7 +37,8 @@ def load_for_quantizing(job: QuantizationJob, **arguments: Any) -> Any:
         arguments: passed to `from_pretrained`: the type that weights are held in, a quantization config.
 
     Raises:
-        ModelFormatError: the weights are quantised already, or transformers cannot load them.
+        ModelFormatError: the weights are quantised already, transformers cannot load them, or some of a generator are
+            missing.
         JobError: a library that transformers needs for it does not load.
     """
     import torch
@@ -47,7 +48,9 @@ def load_for_quantizing(job: QuantizationJob, **arguments: Any) -> Any:
     torch.set_num_threads(job.threads)
     with quietly():
         try:
-            return AutoModelForCausalLM.from_pretrained(job.model, local_files_only=True, **arguments)
+            model, told = AutoModelForCausalLM.from_pretrained(
+                job.model, local_files_only=True, output_loading_info=True, **arguments
+            )
         except ImportError as error:
             raise JobError(f"a library does not load: {error}", value=job.to, hint="see: enginebay doctor") from error
         except Exception as error:
@@ -56,6 +59,14 @@ def load_for_quantizing(job: QuantizationJob, **arguments: Any) -> Any:
                 value=str(job.model),
                 hint="verify the folder: enginebay models verify",
             ) from error
+    if missing := sorted(told["missing_keys"]):
+        raise ModelFormatError(
+            f"{job.model} is no generator, or not a whole one: it lacks {missing[0]}"
+            + (f" and {len(missing) - 1} more weights" if missing[1:] else ""),
+            value=missing,
+            hint="give a model that generates text",
+        )
+    return model
 
 
 def save_quantized(model: Any, job: QuantizationJob) -> None:
