@@ -9,6 +9,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 CacheType = Literal["f16", "bf16", "q8_0", "q5_1", "q4_1", "q4_0", "f32"]
 
+TensorType = Literal[
+    "f32",
+    "f16",
+    "bf16",
+    "q8_0",
+    "q6_k",
+    "q5_k",
+    "q4_k",
+    "q3_k",
+    "q2_k",
+    "q5_1",
+    "q5_0",
+    "q4_1",
+    "q4_0",
+    "iq4_xs",
+    "iq4_nl",
+]
+"""Those that llama.cpp makes without an importance matrix."""
+
 
 class LoraAdapter(BaseModel):
     """A LoRA adapter in GGUF; `scale` 0 switches it off."""
@@ -73,11 +92,18 @@ class QuantizerOptions(BaseModel):
     """Options of the quantizer.
 
     Attributes:
+        importance_matrix: "auto" makes one where the type needs it, or a calibration text is given and the type has
+            fewer than 8 bits; "never" makes none.
+        output_tensor_type, token_embedding_type: of these two matrices; None leaves the choice to llama.cpp. A model
+            that uses one matrix for both has the second only.
         pure: give all tensors the same type, in place of llama.cpp's mixtures.
         leave_output_tensor: do not quantise the output matrix, where the model has one of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    importance_matrix: Literal["auto", "never"] = "auto"
+    output_tensor_type: TensorType | None = None
+    token_embedding_type: TensorType | None = None
     pure: bool = False
     leave_output_tensor: bool = False

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
+import numpy as np
 import pytest
+import torch
+import transformers
+from gguf import GGUFWriter, TokenType
 from llama_cpp._ggml import libggml
 
 from conftest import converted
@@ -18,7 +23,12 @@ from enginebay.interfaces.jobs import JobCancelled, JobEvent
 from enginebay.interfaces.quantizer import QuantizationJob
 from enginebay.models.gguf import FILE_TYPES, TENSOR_TYPES, read_gguf
 from enginebay.models.headers import read_info
+from enginebay.quantizing import shipped_text
+from enginebay.spec import QuantizationType
 from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
+from enginebay_plugins.llama_cpp.importance import WINDOW, importance_matrix
+from enginebay_plugins.llama_cpp.logs import LOG
+from enginebay_plugins.llama_cpp.quantization_types import TYPES
 from enginebay_plugins.llama_cpp.quantizer import LlamaCppQuantizer
 
 Quantise = Callable[..., Path]
@@ -122,3 +132,184 @@ def test_what_a_receiver_of_events_raises_comes_through(smollm2_f16: Path, quant
     with pytest.raises(JobCancelled):
         quantise(smollm2_f16, "q8_0", receive)
     assert len(told) == 1, "nothing more is told"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the jobs of this module: its importance matrix is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first tokens, about a thousand, of the text that enginebay brings."""
+    text = tmp_path_factory.mktemp("text") / "calibration.txt"
+    text.write_text(shipped_text("calibration").read_text(encoding="utf-8")[:6000], encoding="utf-8")
+    return text
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("to", ["q2_k", "iq4_xs"])
+def test_an_importance_matrix_helps(
+    to: str, smollm2_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
+) -> None:
+    """On another text than the one it was made from."""
+    text = shipped_text("evaluation").read_text(encoding="utf-8")[:2400]
+    values = []
+    for wanted in ("never", "auto"):
+        options = {"importance_matrix": wanted}
+        path = quantise(smollm2_f16, to, calibration=calibration, cache=cache, options=options)
+        with Bay(hardware=this_machine) as bay:
+            values.append(bay.generator(str(path), backend="llama_cpp", context_length=512).perplexity(text).value)
+    assert values[1] < values[0]
+
+
+@pytest.mark.model
+def test_what_needs_a_matrix_gets_one_and_it_is_kept(
+    smollm2_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
+) -> None:
+    first: list[str] = []
+    again: list[str] = []
+    path = quantise(
+        smollm2_f16, "iq2_xxs", lambda event: first.append(event.stage), calibration=calibration, cache=cache
+    )
+    quantise(smollm2_f16, "iq4_nl", lambda event: again.append(event.stage), calibration=calibration, cache=cache)
+    assert len(list(cache.iterdir())) == 1
+    assert set(again) == {"quantize"}
+    types = {tensor.name: tensor.type for tensor in read_gguf(path).tensors}
+    assert types["blk.5.ffn_down.weight"] == "IQ2_XXS"
+    with Bay(hardware=this_machine) as bay:
+        for backend in ("llama_cpp", "xllamacpp"):
+            model = bay.generator(str(path), backend=backend, context_length=256)
+            assert model.complete("The capital of France is", temperature=0, max_tokens=4).text.strip()
+
+
+@pytest.mark.parametrize("more", [{}, {"calibration": Path(__file__), "options": {"importance_matrix": "never"}}])
+def test_what_needs_a_matrix_is_refused_without(more: dict[str, Any], tmp_path: Path, quantise: Quantise) -> None:
+    with pytest.raises(JobError, match="iq1_s needs an importance matrix"):
+        quantise(tmp_path / "any.gguf", "iq1_s", **more)
+
+
+@pytest.mark.model
+def test_eight_bits_have_no_use_for_a_matrix(smollm2_f16: Path, quantise: Quantise, calibration: Path) -> None:
+    stages: set[str] = set()
+    quantise(smollm2_f16, "q8_0", lambda event: stages.add(event.stage), calibration=calibration)
+    assert stages == {"quantize"}
+
+
+@pytest.mark.model
+def test_the_matrix_is_the_mean_square_of_what_meets_the_weights(
+    smollm2_f16: Path, smollm2_safetensors: Path, calibration: Path, tmp_path: Path
+) -> None:
+    """By transformers, in the same windows."""
+    job = QuantizationJob(
+        model=smollm2_f16, to="q2_k", output=tmp_path / "x", cache=tmp_path, threads=2, calibration=calibration
+    )
+    found = importance_matrix(job, lambda event: None)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(smollm2_safetensors)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(smollm2_safetensors, dtype=torch.float32)
+    tokens = tokenizer(calibration.read_text(encoding="utf-8"), return_tensors="pt").input_ids[0]
+    windows = tokens[: len(tokens) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    assert len(windows) >= 2
+    watched = {
+        "blk.0.attn_q.weight": model.model.layers[0].self_attn.q_proj,
+        "blk.7.attn_output.weight": model.model.layers[7].self_attn.o_proj,
+        "blk.29.ffn_down.weight": model.model.layers[29].mlp.down_proj,
+    }
+    sums: dict[str, Any] = {}
+    for name, module in watched.items():
+        module.register_forward_pre_hook(
+            lambda _, given, name=name: sums.update({name: sums.get(name, 0) + (given[0] ** 2).sum(dim=(0, 1))})
+        )
+    with torch.no_grad():
+        for window in windows:
+            model(window[None])
+    assert len(found) == 7 * 30
+    for name, total in sums.items():
+        assert found[name] == pytest.approx(total.numpy() / windows.numel(), rel=0.1, abs=1e-4), name
+        assert found[name].sum() == pytest.approx(total.sum().item() / windows.numel(), rel=0.01)
+
+
+@pytest.mark.model
+def test_types_of_single_tensors(smollm2_f16: Path, quantise: Quantise) -> None:
+    path = quantise(smollm2_f16, "q4_0", options={"token_embedding_type": "q5_1", "pure": True})
+    assert {tensor.type for tensor in read_gguf(path).tensors} == {"F32", "Q4_0", "Q5_1"}
+    with pytest.raises(JobError, match=r"token_embd\.weight has rows of 576, which the blocks of q4_k do not divide"):
+        quantise(smollm2_f16, "q4_0", options={"token_embedding_type": "q4_k"})
+
+
+@pytest.mark.model
+def test_perplexity_agrees_with_transformers(
+    smollm2_f16: Path, smollm2_safetensors: Path, this_machine: HardwareProfile
+) -> None:
+    text = shipped_text("evaluation").read_text(encoding="utf-8")[:1500]
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(smollm2_safetensors)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(smollm2_safetensors, dtype=torch.float32)
+    tokens = tokenizer(text, return_tensors="pt").input_ids
+    assert 256 < tokens.shape[1] < WINDOW
+    with torch.no_grad():
+        expected = math.exp(model(tokens, labels=tokens).loss.item())
+    with Bay(hardware=this_machine) as bay:
+        found = bay.generator(str(smollm2_f16), backend="llama_cpp", context_length=WINDOW).perplexity(text)
+    assert found.tokens == tokens.shape[1] - 1
+    assert found.value == pytest.approx(expected, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of one layer, in 16 bits, whose tokens are bytes and whose rows every type's blocks divide."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    width, inner, tokens = 256, 512, ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(llama_cpp.LLAMA_FTYPE_MOSTLY_F16)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    writer.add_token_types([TokenType.UNKNOWN, *[TokenType.CONTROL] * 2, *[TokenType.BYTE] * 256])
+    shapes = dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), (width, width))
+    shapes |= {"ffn_gate": (inner, width), "ffn_up": (inner, width), "ffn_down": (width, inner)}
+    random = np.random.default_rng(0)
+    writer.add_tensor("token_embd.weight", random.normal(size=(len(tokens), width)).astype(np.float16))
+    for name, shape in shapes.items():
+        writer.add_tensor(f"blk.0.{name}.weight", random.normal(0, 0.1, shape).astype(np.float16))
+    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(width, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("made", TYPES, ids=lambda made: made.name)
+def test_every_type_is_made_and_loaded(
+    made: QuantizationType, tiny: Path, quantise: Quantise, cache: Path, this_machine: HardwareProfile
+) -> None:
+    text = tiny.with_suffix(".txt")
+    text.write_text("The sky is blue. " * 50, encoding="utf-8")
+    path = quantise(tiny, made.name, cache=cache, calibration=text if made.calibration else None)
+    info = read_info(path)
+    assert info.quantization == made.name.upper()
+    assert info.weight_bytes <= read_info(tiny).weight_bytes
+    with Bay(hardware=this_machine) as bay:
+        done = bay.generator(str(path), backend="llama_cpp", context_length=64).complete("a", max_tokens=2)
+    assert done.usage.completion_tokens
+
+
+def test_which_types_need_a_matrix(tiny: Path) -> None:
+    """As the library says: one that needed none before, or needs one now, is declared otherwise."""
+    refused = set()
+    for made in TYPES:
+        params = llama_cpp.llama_model_quantize_default_params()
+        params.ftype, params.dry_run = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{made.name.upper()}"), True
+        warnings: list[str] = []
+        with LOG.heard_by(warnings.append):
+            assert llama_cpp.llama_model_quantize(str(tiny).encode(), b"", ctypes.byref(params)) == 0
+        refused |= {made.name for line in warnings if "will require an imatrix" in line}
+    assert refused == {made.name for made in TYPES if made.calibration}
