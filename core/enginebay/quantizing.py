@@ -213,7 +213,7 @@ def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events
             model=source.absolute(),
             to=work.candidate.type.name,
             output=beside,
-            calibration=work.calibration.absolute(),
+            calibration=work.calibration.absolute() if "calibration" in facts else None,
             requantize=work.requantize,
             threads=work.threads,
             options=dict(work.options),
