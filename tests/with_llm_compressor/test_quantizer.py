@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from enginebay import HardwareProfile
 from enginebay.errors import JobError
 from enginebay.interfaces.quantizer import QuantizationJob
 from enginebay_plugins.llm_compressor.options import LlmCompressorOptions
@@ -17,23 +18,24 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def perplexity(smollm2_safetensors: Path) -> float:
+def perplexity(smollm2_safetensors: Path, this_machine: HardwareProfile) -> float:
     """Of the source, in bfloat16."""
-    return perplexity_and_answer(smollm2_safetensors, "transformers")[0]
+    return perplexity_and_answer(smollm2_safetensors, "transformers", this_machine)[0]
 
 
 # A fifth of this small model are embeddings, which stay in 16 bits; its rows take groups of 64.
 @pytest.mark.parametrize(
-    ("to", "bits", "loss"), [("int8", 9.71, 0.02), ("gptq_int4", 6.73, 0.4), ("awq_int4", 6.78, 0.4)]
+    ("to", "bits", "loss"), [("int8", 9.71, 0.05), ("gptq_int4", 6.73, 0.4), ("awq_int4", 6.78, 0.4)]
 )
 def test_a_type_weighs_and_loses_what_it_ought_to(
-    to: str, bits: float, loss: float, smollm2_safetensors: Path, tmp_path: Path, perplexity: float
-) -> None:
+    to: str, bits: float, loss: float, smollm2_safetensors: Path, tmp_path: Path, this_machine: HardwareProfile,
+    perplexity: float,
+) -> None:  # fmt: skip
     made = quantized(LlmCompressorQuantizer(), smollm2_safetensors, to, tmp_path, samples=8, sample_tokens=256)
     assert made.lost == []
     assert made.bits == pytest.approx(bits, abs=0.05)
-    assert [event.stage for event in made.events] == ["load", "calibrate", "write", "done"]
-    found, answer = perplexity_and_answer(made.path, "transformers")
+    assert [event.stage for event in made.events] == ["load", "quantize", "write", "done"]
+    found, answer = perplexity_and_answer(made.path, "transformers", this_machine)
     assert "Paris" in answer
     assert found / perplexity - 1 < loss
 

@@ -1,4 +1,4 @@
-"""LLM Compressor: GPTQ, AWQ and int8 by a calibration text, as compressed-tensors for vLLM and transformers."""
+"""LLM Compressor: GPTQ and AWQ by a calibration text, and int8, as compressed-tensors for vLLM and transformers."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,11 @@ LLM_COMPRESSOR = BackendSpec(
     options="enginebay_plugins.llm_compressor.options:LlmCompressorOptions",
     types=tuple(
         QuantizationType(
-            name=name, format=ModelFormat.SAFETENSORS, bits=bits, engines=("vllm", "transformers"), calibration=True
+            name=name,
+            format=ModelFormat.SAFETENSORS,
+            bits=bits,
+            engines=("vllm", "transformers"),
+            calibration=name != "int8",
         )
         for name, bits in _BITS.items()
     ),

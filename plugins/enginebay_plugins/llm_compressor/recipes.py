@@ -28,7 +28,7 @@ def recipe(to: str, columns: set[int], group_size: int | None) -> list[Any]:
         JobError: no group size divides the rows.
     """
     if to == "int8":
-        return [GPTQModifier(scheme="W8A8", **LAYERS)]
+        return [QuantizationModifier(scheme="W8A8", **LAYERS)]
     size = _group_size(columns, group_size)
     if to == "gptq_int4":
         return [GPTQModifier(**_in_groups(size, symmetric=True, actorder="static"))]
