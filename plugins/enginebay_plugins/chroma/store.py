@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _SPACES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.EUCLIDEAN: "l2"}
 _PAGE = 1000
+_LAYOUT = 2
+"""The version of what is kept of collections and records."""
 
 T = TypeVar("T")
 
@@ -53,7 +55,7 @@ class ChromaStore(VectorStore):
             self.max_batch = min(client.get_max_batch_size(), self.max_batch)
 
     def create(self, info: CollectionInfo) -> None:
-        facts = {"enginebay": 1, "dimension": info.dimension, "metric": info.metric.value}
+        facts = {"enginebay": _LAYOUT, "dimension": info.dimension, "metric": info.metric.value}
         if info.embedder_fingerprint is not None:
             facts["embedder"] = info.embedder_fingerprint
         self._made(info.name, info.metric, facts)
@@ -67,7 +69,9 @@ class ChromaStore(VectorStore):
         info = _facts(found)
         if info is None:
             raise StoreError(
-                f"Chroma's collection {name!r} was made by another program", value=name, hint="take another name"
+                f"Chroma's collection {name!r} is of another program, or of another version of enginebay",
+                value=name,
+                hint="take another name, or another folder",
             )
         return info
 
@@ -225,7 +229,7 @@ class ChromaStore(VectorStore):
         digest = hashlib.sha256(f"{first.id} {namespace}".encode()).hexdigest()[:40]
         name = f"{collection.name}.{digest}"
         if make:
-            facts = {"enginebay": 1, "of": str(first.id), "namespace": namespace}
+            facts = {"enginebay": _LAYOUT, "of": str(first.id), "namespace": namespace}
             return self._made(name, collection.metric, facts)
         try:
             with self._connection.client() as client:
@@ -260,9 +264,9 @@ class ChromaStore(VectorStore):
 
 
 def _facts(found: Any) -> CollectionInfo | None:
-    """What enginebay wrote of a collection; None for another program's, and for those of other namespaces."""
+    """What enginebay wrote of a collection; None for one of another program, version of enginebay, or namespace."""
     known = found.metadata or {}
-    if "enginebay" not in known or "of" in known:
+    if known.get("enginebay") != _LAYOUT or "of" in known:
         return None
     return CollectionInfo(found.name, known["dimension"], Metric(known["metric"]), known.get("embedder"))
 

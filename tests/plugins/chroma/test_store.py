@@ -156,6 +156,23 @@ def test_a_collection_of_another_program_is_left_alone(tmp_path: Path, bay: Bay)
     client.close()
 
 
+def test_a_collection_of_another_version_is_refused(tmp_path: Path) -> None:
+    with Bay() as bay:
+        open_collection(bay, tmp_path).upsert([record("a", 1.0, 2.0, year=2024)])
+        client = raw_client(tmp_path)
+        made = client.get_collection("words", embedding_function=None)
+        made.modify(metadata={**made.metadata, "enginebay": made.metadata["enginebay"] - 1})
+        client.close()
+    with Bay() as bay:
+        store = bay.store("chroma", path=tmp_path)
+        assert store.collections() == []
+        with pytest.raises(StoreError, match="another version of enginebay") as caught:
+            store.collection("words")
+        assert "another folder" in str(caught.value)
+        with pytest.raises(StoreError, match="another version of enginebay"):
+            store.create_collection("words", 2)
+
+
 def test_a_dropped_collection_leaves_nothing_in_chroma(tmp_path: Path, bay: Bay) -> None:
     collection = open_collection(bay, tmp_path)
     for namespace in ("", "customer 7", "Ω"):
