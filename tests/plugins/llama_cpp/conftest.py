@@ -12,6 +12,7 @@ import pytest
 from enginebay import Generator, OpenRequest
 from enginebay.hardware.probe import probe
 from enginebay.models.headers import read_info
+from tiny_gguf import write_tiny
 
 BACKENDS = ("llama_cpp", "xllamacpp")
 Opener = Callable[..., Generator]
@@ -65,3 +66,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 def engine(engines: dict[str, Generator], backend: str) -> Generator:
     """Each backend, open."""
     return engines[backend]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of one layer."""
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from gguf import GGUFWriter, TokenType
 from llama_cpp._ggml import libggml
 
-from conftest import converted
 from enginebay import Bay, HardwareProfile
 from enginebay.errors import JobError
 from enginebay.interfaces.jobs import JobCancelled, JobEvent
@@ -25,19 +22,13 @@ from enginebay.models.gguf import FILE_TYPES, TENSOR_TYPES, read_gguf
 from enginebay.models.headers import read_info
 from enginebay.quantizing import shipped_text
 from enginebay.spec import QuantizationType
-from enginebay_plugins.gguf import SAFETENSORS_TO_GGUF
 from enginebay_plugins.llama_cpp.importance import WINDOW, importance_matrix
 from enginebay_plugins.llama_cpp.logs import LOG
 from enginebay_plugins.llama_cpp.quantization_types import TYPES
 from enginebay_plugins.llama_cpp.quantizer import LlamaCppQuantizer
+from tiny_gguf import INNER, write_tiny
 
 Quantise = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def smollm2_f16(smollm2_safetensors: Path) -> Path:
-    """The real model in 16 bits, as GGUF."""
-    return converted(smollm2_safetensors, SAFETENSORS_TO_GGUF, type="F16")
 
 
 @pytest.fixture
@@ -78,10 +69,12 @@ def test_the_core_knows_every_file_type_of_the_library() -> None:
 
 @pytest.mark.model
 @pytest.mark.parametrize("to", ["q8_0", "q4_k_m"])
-def test_the_real_model_answers(to: str, smollm2_f16: Path, quantise: Quantise, this_machine: HardwareProfile) -> None:
+def test_the_real_model_answers(
+    to: str, smollm2_gguf_f16: Path, quantise: Quantise, this_machine: HardwareProfile
+) -> None:
     events: list[JobEvent] = []
-    path = quantise(smollm2_f16, to, events.append)
-    source, result = read_info(smollm2_f16), read_info(path)
+    path = quantise(smollm2_gguf_f16, to, events.append)
+    source, result = read_info(smollm2_gguf_f16), read_info(path)
     assert result.quantization == to.upper()
     assert result.weight_bytes < source.weight_bytes / 1.8
     for kept in ("chat_template", "bos", "eos", "vocabulary", "context_length", "parameters"):
@@ -96,10 +89,10 @@ def test_the_real_model_answers(to: str, smollm2_f16: Path, quantise: Quantise, 
 
 
 @pytest.mark.model
-def test_what_falls_back_is_told(smollm2_f16: Path, quantise: Quantise) -> None:
+def test_what_falls_back_is_told(smollm2_gguf_f16: Path, quantise: Quantise) -> None:
     """Rows of 576 numbers are no multiple of 256."""
     messages: list[str] = []
-    path = quantise(smollm2_f16, "q4_k_s", lambda event: messages.append(event.message))
+    path = quantise(smollm2_gguf_f16, "q4_k_s", lambda event: messages.append(event.message))
     types = {tensor.name: tensor.type for tensor in read_gguf(path).tensors}
     assert types["blk.5.ffn_down.weight"] == "Q4_K"
     assert types["blk.5.ffn_up.weight"] == "Q5_0"
@@ -115,14 +108,14 @@ def test_a_quantised_source_is_refused_unless_meant(smollm2_path: Path, quantise
 
 
 @pytest.mark.model
-def test_an_output_that_cannot_be_written(smollm2_f16: Path, tmp_path: Path) -> None:
-    job = QuantizationJob(model=smollm2_f16, to="q8_0", output=tmp_path / "nowhere" / "x.gguf", cache=tmp_path)
+def test_an_output_that_cannot_be_written(smollm2_gguf_f16: Path, tmp_path: Path) -> None:
+    job = QuantizationJob(model=smollm2_gguf_f16, to="q8_0", output=tmp_path / "nowhere" / "x.gguf", cache=tmp_path)
     with pytest.raises(JobError, match=r"could not write .*x\.gguf"):
         LlamaCppQuantizer().run(job, lambda event: None)
 
 
 @pytest.mark.model
-def test_what_a_receiver_of_events_raises_comes_through(smollm2_f16: Path, quantise: Quantise) -> None:
+def test_what_a_receiver_of_events_raises_comes_through(smollm2_gguf_f16: Path, quantise: Quantise) -> None:
     told: list[JobEvent] = []
 
     def receive(event: JobEvent) -> None:
@@ -130,7 +123,7 @@ def test_what_a_receiver_of_events_raises_comes_through(smollm2_f16: Path, quant
         raise JobCancelled
 
     with pytest.raises(JobCancelled):
-        quantise(smollm2_f16, "q8_0", receive)
+        quantise(smollm2_gguf_f16, "q8_0", receive)
     assert len(told) == 1, "nothing more is told"
 
 
@@ -151,14 +144,14 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.model
 @pytest.mark.parametrize("to", ["q2_k", "iq4_xs"])
 def test_an_importance_matrix_helps(
-    to: str, smollm2_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
+    to: str, smollm2_gguf_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
 ) -> None:
     """On another text than the one it was made from."""
     text = shipped_text("evaluation").read_text(encoding="utf-8")[:2400]
     values = []
     for wanted in ("never", "auto"):
         options = {"importance_matrix": wanted}
-        path = quantise(smollm2_f16, to, calibration=calibration, cache=cache, options=options)
+        path = quantise(smollm2_gguf_f16, to, calibration=calibration, cache=cache, options=options)
         with Bay(hardware=this_machine) as bay:
             values.append(bay.generator(str(path), backend="llama_cpp", context_length=512).perplexity(text).value)
     assert values[1] < values[0]
@@ -166,14 +159,14 @@ def test_an_importance_matrix_helps(
 
 @pytest.mark.model
 def test_what_needs_a_matrix_gets_one_and_it_is_kept(
-    smollm2_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
+    smollm2_gguf_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
 ) -> None:
     first: list[str] = []
     again: list[str] = []
     path = quantise(
-        smollm2_f16, "iq2_xxs", lambda event: first.append(event.stage), calibration=calibration, cache=cache
+        smollm2_gguf_f16, "iq2_xxs", lambda event: first.append(event.stage), calibration=calibration, cache=cache
     )
-    quantise(smollm2_f16, "iq4_nl", lambda event: again.append(event.stage), calibration=calibration, cache=cache)
+    quantise(smollm2_gguf_f16, "iq4_nl", lambda event: again.append(event.stage), calibration=calibration, cache=cache)
     assert len(list(cache.iterdir())) == 1
     assert set(again) == {"quantize"}
     types = {tensor.name: tensor.type for tensor in read_gguf(path).tensors}
@@ -191,19 +184,19 @@ def test_what_needs_a_matrix_is_refused_without(more: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.model
-def test_eight_bits_have_no_use_for_a_matrix(smollm2_f16: Path, quantise: Quantise, calibration: Path) -> None:
+def test_eight_bits_have_no_use_for_a_matrix(smollm2_gguf_f16: Path, quantise: Quantise, calibration: Path) -> None:
     stages: set[str] = set()
-    quantise(smollm2_f16, "q8_0", lambda event: stages.add(event.stage), calibration=calibration)
+    quantise(smollm2_gguf_f16, "q8_0", lambda event: stages.add(event.stage), calibration=calibration)
     assert stages == {"quantize"}
 
 
 @pytest.mark.model
 def test_the_matrix_is_the_mean_square_of_what_meets_the_weights(
-    smollm2_f16: Path, smollm2_safetensors: Path, calibration: Path, tmp_path: Path
+    smollm2_gguf_f16: Path, smollm2_safetensors: Path, calibration: Path, tmp_path: Path
 ) -> None:
     """By transformers, in the same windows."""
     job = QuantizationJob(
-        model=smollm2_f16, to="q2_k", output=tmp_path / "x", cache=tmp_path, threads=2, calibration=calibration
+        model=smollm2_gguf_f16, to="q2_k", output=tmp_path / "x", cache=tmp_path, threads=2, calibration=calibration
     )
     found = importance_matrix(job, lambda event: None)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(smollm2_safetensors)
@@ -231,60 +224,11 @@ def test_the_matrix_is_the_mean_square_of_what_meets_the_weights(
 
 
 @pytest.mark.model
-def test_types_of_single_tensors(smollm2_f16: Path, quantise: Quantise) -> None:
-    path = quantise(smollm2_f16, "q4_0", options={"token_embedding_type": "q5_1", "pure": True})
+def test_types_of_single_tensors(smollm2_gguf_f16: Path, quantise: Quantise) -> None:
+    path = quantise(smollm2_gguf_f16, "q4_0", options={"token_embedding_type": "q5_1", "pure": True})
     assert {tensor.type for tensor in read_gguf(path).tensors} == {"F32", "Q4_0", "Q5_1"}
     with pytest.raises(JobError, match=r"token_embd\.weight has rows of 576, which the blocks of q4_k do not divide"):
-        quantise(smollm2_f16, "q4_0", options={"token_embedding_type": "q4_k"})
-
-
-@pytest.mark.model
-def test_perplexity_agrees_with_transformers(
-    smollm2_f16: Path, smollm2_safetensors: Path, this_machine: HardwareProfile
-) -> None:
-    text = shipped_text("evaluation").read_text(encoding="utf-8")[:1500]
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(smollm2_safetensors)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(smollm2_safetensors, dtype=torch.float32)
-    tokens = tokenizer(text, return_tensors="pt").input_ids
-    assert 256 < tokens.shape[1] < WINDOW
-    with torch.no_grad():
-        expected = math.exp(model(tokens, labels=tokens).loss.item())
-    with Bay(hardware=this_machine) as bay:
-        found = bay.generator(str(smollm2_f16), backend="llama_cpp", context_length=WINDOW).perplexity(text)
-    assert found.tokens == tokens.shape[1] - 1
-    assert found.value == pytest.approx(expected, rel=0.01)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of one layer, in 16 bits, whose tokens are bytes and whose rows every type's blocks divide."""
-    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    width, inner, tokens = 256, 512, ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    writer = GGUFWriter(path, "llama")
-    writer.add_block_count(1)
-    writer.add_context_length(64)
-    writer.add_embedding_length(width)
-    writer.add_feed_forward_length(inner)
-    writer.add_head_count(4)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_file_type(llama_cpp.LLAMA_FTYPE_MOSTLY_F16)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types([TokenType.UNKNOWN, *[TokenType.CONTROL] * 2, *[TokenType.BYTE] * 256])
-    shapes = dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), (width, width))
-    shapes |= {"ffn_gate": (inner, width), "ffn_up": (inner, width), "ffn_down": (width, inner)}
-    random = np.random.default_rng(0)
-    writer.add_tensor("token_embd.weight", random.normal(size=(len(tokens), width)).astype(np.float16))
-    for name, shape in shapes.items():
-        writer.add_tensor(f"blk.0.{name}.weight", random.normal(0, 0.1, shape).astype(np.float16))
-    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
-        writer.add_tensor(f"{name}.weight", np.ones(width, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+        quantise(smollm2_gguf_f16, "q4_0", options={"token_embedding_type": "q4_k"})
 
 
 @pytest.mark.parametrize("made", TYPES, ids=lambda made: made.name)
@@ -313,3 +257,22 @@ def test_which_types_need_a_matrix(tiny: Path) -> None:
             assert llama_cpp.llama_model_quantize(str(tiny).encode(), b"", ctypes.byref(params)) == 0
         refused |= {made.name for line in warnings if "will require an imatrix" in line}
     assert refused == {made.name for made in TYPES if made.calibration}
+
+
+def test_the_matrix_of_a_mixture_of_experts(tmp_path: Path, quantise: Quantise) -> None:
+    """Every token goes through every expert here, so each of them meets what the router meets."""
+    experts = 3
+    model = write_tiny(tmp_path / "experts.gguf", experts=experts)
+    text = tmp_path / "text.txt"
+    text.write_text("The sky is blue. " * 20, encoding="utf-8")
+    job = QuantizationJob(model=model, to="iq2_xxs", output=tmp_path / "x", cache=tmp_path, calibration=text)
+    found = importance_matrix(job, lambda event: None)
+    router = found["blk.0.ffn_gate_inp.weight"]
+    assert router.min() > 0
+    for name in ("ffn_gate_exps", "ffn_up_exps"):
+        assert found[f"blk.0.{name}.weight"] == pytest.approx(np.tile(router, experts), rel=1e-5)
+    down = found["blk.0.ffn_down_exps.weight"].reshape(experts, INNER)
+    assert not np.allclose(down[0], down[1]), "each expert makes its own of it"
+    path = quantise(model, "iq2_xxs", calibration=text)
+    types = {tensor.name: tensor.type for tensor in read_gguf(path).tensors}
+    assert types["blk.0.ffn_gate_exps.weight"] == "IQ2_XXS"
