@@ -190,7 +190,7 @@ def _check_room(work: QuantizationWork, target: Path) -> None:
             value=free,
             hint="free some room, name another output, or set ENGINEBAY_DATA_DIR to a larger disk",
         )
-    memory = int(work.source.weight_bytes * work.spec.memory_ratio)
+    memory = int(work.source.weight_bytes * work.spec.memory_ratio) + work.spec.devices[0].overhead_bytes
     if memory > work.available:
         raise JobError(
             f"{work.spec.name} takes about {memory / 1e9:.2f} GB of memory for this model; "

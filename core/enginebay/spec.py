@@ -199,7 +199,8 @@ class BackendSpec(FrozenModel):
         quantization_methods: for generators and embedders: methods of quantised safetensors models that it loads, as
             `quant_method` in config.json names them ("bitsandbytes", "gptq").
         types: for quantizers: what it makes, the order is that of listings.
-        memory_ratio: for quantizers: peak memory of a job over the bytes of the source's weights.
+        memory_ratio: for quantizers: peak memory of a job over the bytes of the source's weights, beside the first
+            device's `overhead_bytes`.
     """
 
     name: BackendName

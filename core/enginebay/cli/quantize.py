@@ -190,16 +190,27 @@ def _list(found: list[Candidate], as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("type", "quantizer", "bits", "weights", "fastest in", "on", "tokens/s", "", box=None)
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("type", "quantizer", "fastest in", "on"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("bits", "MB", "tok/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     best: dict[tuple[str, str], Candidate] = {}
     for one in found:
         best.setdefault((one.backend, one.type.name), one)
+    refused: dict[tuple[str, str], list[str]] = {}
     for one in best.values():
-        reasons = [*one.making, *one.running]
-        state = "" if not reasons else f"[yellow]{escape(reasons[0].message)}[/]"
-        speed = f"{one.speed:.0f}" if one.speed and not one.running else ""
-        table.add_row(
-            one.type.name, one.backend, f"{one.type.bits:.2f}", format_bytes(one.weight_bytes), one.engine, one.device,
-            speed, state,
-        )  # fmt: skip
+        if one.accepted:
+            table.add_row(
+                one.type.name, one.backend, one.engine, one.device,
+                f"{one.type.bits:.2f}", f"{one.weight_bytes / 1e6:.0f}", f"{one.speed:.0f}",
+            )  # fmt: skip
+        else:
+            reason = (*one.making, *one.running)[0]
+            told = reason.message + (f"\n  -> {reason.hint}" if reason.hint else "")
+            refused.setdefault((one.backend if one.making else f"{one.backend} for {one.engine}", told), []).append(
+                one.type.name
+            )
     out.print(table)
+    for (who, why), names in refused.items():
+        out.print(f"[bold]{who}[/] ({', '.join(names)}): {escape(why)}", soft_wrap=True)

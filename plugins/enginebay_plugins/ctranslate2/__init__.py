@@ -88,14 +88,14 @@ CTRANSLATE2_QUANTIZER = BackendSpec(
     check=CTRANSLATE2.check,
     requires=("ctranslate2>=4.6", "transformers>=4.56", "torch>=2.4"),
     install="pip install 'enginebay[ctranslate2,transformers]'",
-    devices=(DeviceSupport(kind=DeviceKind.CPU),),
+    devices=(DeviceSupport(kind=DeviceKind.CPU, overhead_bytes=280 << 20),),
     formats=frozenset({ModelFormat.SAFETENSORS}),
     options="enginebay_plugins.ctranslate2.options:CTranslate2QuantizerOptions",
     types=tuple(
         QuantizationType(name=name, format=ModelFormat.CTRANSLATE2, bits=bits, engines=("ctranslate2",))
         for name, bits in _BITS.items()
     ),
-    memory_ratio=2.7,
+    memory_ratio=2.4,
 )
 
 SAFETENSORS_TO_CTRANSLATE2 = ConverterSpec(
