@@ -124,6 +124,15 @@ def _arguments(request: OpenRequest, folder: Path, options: VllmOptions) -> dict
     return arguments
 
 
+def _refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises for a wrong request; older versions have ValueError alone."""
+    try:
+        from vllm.exceptions import VLLMClientError
+    except ImportError:
+        return (ValueError,)
+    return (ValueError, VLLMClientError)
+
+
 def _reason(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
@@ -201,7 +210,7 @@ class VllmGenerator(LoopGenerator):
             raise GenerationError(
                 "vLLM's worker process has died", partial_text=text, hint="open the engine again"
             ) from error
-        except ValueError as error:
+        except _refusals() as error:
             raise InvalidParameterError(f"vLLM refuses the request: {_reason(error)}", value=request.params) from error
         finally:
             await outputs.aclose()
@@ -231,7 +240,7 @@ class VllmGenerator(LoopGenerator):
                 entries = [*(answer.prompt_logprobs or [None])[1:], *(output.logprobs or [])]
         except EngineDeadError as error:
             raise GenerationError("vLLM's worker process has died", hint="open the engine again") from error
-        except ValueError as error:
+        except _refusals() as error:
             raise InvalidParameterError(f"vLLM refuses the tokens: {_reason(error)}", value=tokens) from error
         return entries
 
