@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from gguf import GGUFReader
 from llama_cpp._ggml import libggml
 
 from enginebay import Bay, HardwareProfile
@@ -26,7 +27,7 @@ from enginebay_plugins.llama_cpp.importance import WINDOW, importance_matrix
 from enginebay_plugins.llama_cpp.logs import LOG
 from enginebay_plugins.llama_cpp.quantization_types import TYPES
 from enginebay_plugins.llama_cpp.quantizer import LlamaCppQuantizer
-from tiny_gguf import INNER, write_tiny
+from tiny_gguf import CONTEXT, INNER, write_tiny
 
 Quantise = Callable[..., Path]
 
@@ -276,3 +277,21 @@ def test_the_matrix_of_a_mixture_of_experts(tmp_path: Path, quantise: Quantise) 
     path = quantise(model, "iq2_xxs", calibration=text)
     types = {tensor.name: tensor.type for tensor in read_gguf(path).tensors}
     assert types["blk.0.ffn_gate_exps.weight"] == "IQ2_XXS"
+
+
+def test_the_matrix_of_the_first_weights(tiny: Path, tmp_path: Path, this_machine: HardwareProfile) -> None:
+    """They meet the tokens' embeddings, normed; each window begins with the begin token."""
+    text = tmp_path / "text.txt"
+    text.write_text("The sky is blue. " * 20, encoding="utf-8")
+    job = QuantizationJob(model=tiny, to="q2_k", output=tmp_path / "x", cache=tmp_path, calibration=text)
+    found = importance_matrix(job, lambda event: None)["blk.0.attn_q.weight"]
+    with Bay(hardware=this_machine) as bay:
+        engine = bay.generator(str(tiny), backend="llama_cpp", context_length=CONTEXT).engine
+        tokens = engine.tokenize(text.read_text(encoding="utf-8"), add_bos=True)
+    windows = np.array(tokens[: len(tokens) // CONTEXT * CONTEXT]).reshape(-1, CONTEXT)
+    assert len(windows) > 3
+    windows[:, 0] = tokens[0]
+    (embeddings,) = (each.data for each in GGUFReader(tiny).tensors if each.name == "token_embd.weight")
+    rows = embeddings[windows.reshape(-1)].astype(np.float64)
+    normed = rows / np.sqrt((rows**2).mean(axis=1, keepdims=True) + 1e-5)
+    assert found == pytest.approx((normed**2).mean(axis=0), rel=1e-3)
