@@ -24,7 +24,7 @@ BITSANDBYTES = BackendSpec(
         QuantizationType(name=name, format=ModelFormat.SAFETENSORS, bits=bits, engines=("transformers",))
         for name, bits in _BITS.items()
     ),
-    memory_ratio=1.5,
+    memory_ratio=2.5,
 )
 
 

@@ -22,7 +22,7 @@ TORCHAO = BackendSpec(
     formats=frozenset({ModelFormat.SAFETENSORS}),
     options="enginebay_plugins.torchao.options:TorchaoOptions",
     types=(QuantizationType(name="int8", format=ModelFormat.SAFETENSORS, bits=8.6, engines=("transformers", "vllm")),),
-    memory_ratio=1.5,
+    memory_ratio=2.5,
 )
 
 
