@@ -143,16 +143,15 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("to", ["q2_k", "iq4_xs"])
 def test_an_importance_matrix_helps(
-    to: str, smollm2_gguf_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
+    smollm2_gguf_f16: Path, quantise: Quantise, calibration: Path, cache: Path, this_machine: HardwareProfile
 ) -> None:
     """On another text than the one it was made from."""
     text = shipped_text("evaluation").read_text(encoding="utf-8")[:2400]
     values = []
     for wanted in ("never", "auto"):
         options = {"importance_matrix": wanted}
-        path = quantise(smollm2_gguf_f16, to, calibration=calibration, cache=cache, options=options)
+        path = quantise(smollm2_gguf_f16, "q2_k", calibration=calibration, cache=cache, options=options)
         with Bay(hardware=this_machine) as bay:
             values.append(bay.generator(str(path), backend="llama_cpp", context_length=512).perplexity(text).value)
     assert values[1] < values[0]
@@ -167,7 +166,7 @@ def test_what_needs_a_matrix_gets_one_and_it_is_kept(
     path = quantise(
         smollm2_gguf_f16, "iq2_xxs", lambda event: first.append(event.stage), calibration=calibration, cache=cache
     )
-    quantise(smollm2_gguf_f16, "iq4_nl", lambda event: again.append(event.stage), calibration=calibration, cache=cache)
+    quantise(smollm2_gguf_f16, "q4_0", lambda event: again.append(event.stage), calibration=calibration, cache=cache)
     assert len(list(cache.iterdir())) == 1
     assert set(again) == {"quantize"}
     types = {tensor.name: tensor.type for tensor in read_gguf(path).tensors}
