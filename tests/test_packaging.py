@@ -51,4 +51,4 @@ def test_the_wheel_runs_by_itself(wheel: Path, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [str(tmp_path / "enginebay" / "__init__.py"), "4"]
+    assert done.stdout.split() == [str(tmp_path / "enginebay" / "__init__.py"), "5"]

@@ -29,7 +29,7 @@ def quantize(
     model: Annotated[str, typer.Argument(help="Model: catalogue name, path, hf:…, pypi:…")],
     to: Annotated[
         str | None,
-        typer.Argument(help="Type, or several with commas: q4_k_m, int8, nf4. None searches for the best that fits."),
+        typer.Argument(help="Type, or several with commas: q4_k_m,torchao:int8. None searches for the best that fits."),
     ] = None,
     machine: Annotated[
         str, typer.Option("--for", help="Machine that will run it: this-machine, or a hardware profile in JSON.")
@@ -63,7 +63,7 @@ def quantize(
 ) -> None:
     """Quantise a model, for the machine and the engine that will run it."""
     from enginebay.bay import Bay
-    from enginebay.evaluation.quality import compare
+    from enginebay.evaluation.quality import compare, read_text
     from enginebay.evaluation.search import find_best
 
     where: dict[str, Any] = {
@@ -80,6 +80,8 @@ def quantize(
         "overwrite": force,
         "options": parse_options(option or []),
     }
+    if text is not None:
+        read_text(text)  # before anything is made
     found: QualityReport | None = None
     with Bay() as bay:
         ensure_pulled(bay, model)
@@ -106,7 +108,10 @@ def quantize(
                 names = [name.strip() for name in to.split(",") if name.strip()]
                 if output is not None and len(names) > 1:
                     raise ConfigError("one output cannot hold several types", value=to, hint="quantise them one by one")
-                made = [bay.quantize(model, name, backend=backend, events=bar.event, **jobs, **where) for name in names]
+                made = [
+                    bay.quantize(model, name, backend=who or backend, events=bar.event, **jobs, **where)
+                    for who, _, name in (each.rpartition(":") for each in names)
+                ]
                 if report or picture is not None or task:
                     found = compare(
                         bay,

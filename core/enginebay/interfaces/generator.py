@@ -155,13 +155,22 @@ def gather(chunks: Iterable[Chunk]) -> Completion:
     return Completion(text, tuple(token_ids), tuple(logprobs), last.finish_reason, last.usage or Usage())
 
 
+_ROWS = 64
+"""Rows of logits computed together: copies in float64 of all would take gigabytes with a large vocabulary."""
+
+
 def scores_of(logits: NDArray[np.floating], tokens: Sequence[int]) -> Scores:
     """Scores of tokens that each follow a row of raw logits, shape (tokens, vocabulary)."""
-    rows = np.asarray(logits, dtype=np.float64)
-    highest = rows.max(axis=1)
-    chosen = rows[np.arange(len(rows)), list(tokens)]
-    totals = np.log(np.exp(rows - highest[:, None]).sum(axis=1))
-    return Scores(chosen - highest - totals, rows.argmax(axis=1) == np.asarray(tokens))
+    wanted = np.asarray(tokens)
+    logprobs = np.empty(len(wanted))
+    greedy = np.empty(len(wanted), dtype=np.bool_)
+    for start in range(0, len(wanted), _ROWS):
+        part = slice(start, start + _ROWS)
+        rows, chosen = np.asarray(logits[part], dtype=np.float64), wanted[part]
+        rows = rows - rows.max(axis=1, keepdims=True)
+        logprobs[part] = rows[np.arange(len(rows)), chosen] - np.log(np.exp(rows).sum(axis=1))
+        greedy[part] = rows.argmax(axis=1) == chosen
+    return Scores(logprobs, greedy)
 
 
 class Generator(ABC):

@@ -29,7 +29,7 @@ def quantizer_specs() -> list[BackendSpec]:
 def found_on(name: str, missing: tuple[str, ...] = (), **fields: object) -> list[Candidate]:
     lacking = Availability(code=RefusalCode.NOT_INSTALLED, message="it is not installed", hint="pip install it")
     return candidates(
-        Requirement(model=MODEL, **fields),  # type: ignore[arg-type]
+        Requirement(model=MODEL, **fields),
         machine(name),
         quantizer_specs(),
         generator_specs(),
