@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
 import chromadb
 import httpx
@@ -25,15 +24,26 @@ from enginebay_plugins.chroma.options import ChromaOptions
 
 LOCK_NAME = "enginebay.lock"
 
-# chromadb has one client for a folder, whoever opens it in this process: their writes must not mix.
-_WRITING: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+class FolderLock(FileLock):
+    """Held by the one process that has a folder open; the same object for all openings of the folder there.
+
+    Attributes:
+        writing: held by the thread that writes to the folder.
+    """
+
+    writing: threading.Lock
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.writing = threading.Lock()
 
 
 class Connection:
     """A client, until it is closed.
 
     Attributes:
-        writing: held by whoever writes; shared by all connections of this process to one place.
+        writing: held by whoever writes; shared by all connections of this process to a folder.
     """
 
     def __init__(self, request: StoreRequest, options: ChromaOptions) -> None:
@@ -41,12 +51,13 @@ class Connection:
         self._process = os.getpid()
         place = request.url or str(request.path.resolve())
         self._place = place
-        self.writing = _WRITING.setdefault(place, threading.Lock())
         with self._resources as opening, self._errors():
             if request.url:
+                self.writing = threading.Lock()
                 self._client = _server(request.url, request, options, opening)
             else:
-                self._client = _embedded(Path(place), opening)
+                self.writing = _locked(Path(place), opening).writing
+                self._client = _embedded(place)
             opening.callback(self._client.close)
             self._resources = opening.pop_all()
         self._closed = False
@@ -84,10 +95,10 @@ class Connection:
             raise StoreError(f"chroma at {self._place}: {type(error).__name__}: {error}", value=self._place) from error
 
 
-def _embedded(folder: Path, opening: ExitStack) -> Any:
-    """The client of a folder, which it locks: two processes on one folder lose records."""
+def _locked(folder: Path, opening: ExitStack) -> FolderLock:
+    """The lock of a folder, held: two processes on one folder lose records."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK_NAME, timeout=0, thread_local=False, is_singleton=True)
+    lock = FolderLock(folder / LOCK_NAME, timeout=0, thread_local=False, is_singleton=True)
     try:
         lock.acquire()
     except Timeout as error:
@@ -97,12 +108,16 @@ def _embedded(folder: Path, opening: ExitStack) -> Any:
             hint=f"close it there, or let all use a server: chroma run --path {folder}, and its address as url",
         ) from error
     opening.callback(lock.release)
+    return lock
+
+
+def _embedded(folder: str) -> Any:
     try:
-        return chromadb.PersistentClient(str(folder), settings=_settings())
+        return chromadb.PersistentClient(folder, settings=_settings())
     except ChromaError:
         # chromadb keeps what did not start, and would give it out the next time.
-        if str(folder) not in SharedSystemClient._identifier_to_refcount:
-            SharedSystemClient._identifier_to_system.pop(str(folder), None)
+        if folder not in SharedSystemClient._identifier_to_refcount:
+            SharedSystemClient._identifier_to_system.pop(folder, None)
         raise
 
 
