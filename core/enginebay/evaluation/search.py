@@ -12,7 +12,7 @@ from enginebay.errors import JobError
 from enginebay.evaluation.quality import Comparison, Quality, QualityReport, read_text
 from enginebay.matching.decision import Reason
 from enginebay.matching.quantizers import Candidate
-from enginebay.quantizing import shipped_text
+from enginebay.quantizing import check_source, shipped_text
 
 if TYPE_CHECKING:
     from enginebay.bay import Bay
@@ -103,6 +103,9 @@ def find_best(
     """
     found = [one for one in bay.quantizations(model, **where) if backend in (None, one.backend)]
     info = bay.models.info(model)
+    jobs = {**(quantize or {})}
+    output = jobs.pop("output", None)
+    check_source(info, jobs.get("requantize", False))
     bits = 8 * info.weight_bytes / info.parameters if info.parameters else 64.0
     sizes = worth_trying(found, bits)
     if not sizes:
@@ -117,19 +120,32 @@ def find_best(
         search = Search(comparison.original, path.name, digest, window, tokens)
         if search.original.perplexity is None:
             raise JobError(f"no engine here gives the perplexity of {model}", value=model)
-        low, high = 0, len(sizes)  # sizes[high:] are good enough, as far as is known
+        low, high = 0, len(sizes)  # sizes[high:] are good enough or too large, as far as is known
         while low < high:
             middle = (low + high) // 2
             one = sizes[middle]
             tell(f"{one.type.name} by {one.backend}")
-            made = bay.quantize_as(model, one, **(quantize or {}))
+            made = bay.quantize_as(model, one, **jobs)
             quality = comparison.measure(str(made.path), engine=None)
             search.tried.append((one, quality))
-            if quality.perplexity_loss is not None and quality.perplexity_loss <= max_perplexity_loss:
+            if _too_large(one, made):
+                high = middle
+            elif quality.perplexity_loss is not None and quality.perplexity_loss <= max_perplexity_loss:
                 search.best, high = (one, made, quality), middle
             else:
                 low = middle + 1
+    if search.best is not None and output is not None:
+        one, _, quality = search.best
+        search.best = (one, bay.quantize_as(model, one, output=output, **jobs), quality)
     return search
+
+
+def _too_large(one: Candidate, made: QuantizedModel) -> bool:
+    """The result is larger than was expected, and does not fit: small models keep more of their weights whole."""
+    estimate = one.estimate
+    if estimate is None or estimate.host_bytes:
+        return False
+    return estimate.total_bytes - estimate.weight_bytes + made.bytes > estimate.available_bytes
 
 
 def nearest_way_out(found: Sequence[Candidate]) -> str | None:

@@ -246,6 +246,11 @@ def test_every_type_is_made_and_loaded(
     assert done.usage.completion_tokens
 
 
+def test_four_bits_are_a_third_of_sixteen_where_rows_are_whole_blocks(tiny: Path, quantise: Quantise) -> None:
+    sixteen, four = (read_info(quantise(tiny, name)).weight_bytes for name in ("f16", "q4_k_m"))
+    assert sixteen > 3 * four
+
+
 def test_which_types_need_a_matrix(tiny: Path) -> None:
     """As the library says: one that needed none before, or needs one now, is declared otherwise."""
     refused = set()
