@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +21,16 @@ from enginebay.errors import (
 )
 from enginebay.generation.results import Result
 from enginebay.interfaces.generator import FinishReason
-from enginebay.testing.checks import LIMIT, Checks, RuleBrokenError, require, require_light_import, within_limit
+from enginebay.spec import Feature
+from enginebay.testing.checks import (
+    LIMIT,
+    Checks,
+    RuleBrokenError,
+    refused,
+    require,
+    require_light_import,
+    within_limit,
+)
 from enginebay.testing.generator_subject import VALUES, GeneratorSubject
 from enginebay.testing.schemas import schemas
 
@@ -28,6 +38,9 @@ GENERATOR_CHECKS: Checks[GeneratorSubject] = Checks()
 """In the order in which they must run: the last one closes the engine."""
 
 rule = GENERATOR_CHECKS
+
+_SENSE = "The sun rises in the east and sets in the west. Every morning the farmer goes out to feed his animals."
+_NONSENSE = " ".join(random.Random(2).sample(_SENSE.split(), len(_SENSE.split())))
 
 EMOJI = "\U0001f600日本é\U0001f468\u200d\U0001f469\u200d\U0001f467"
 
@@ -342,6 +355,37 @@ def logprobs_are_of_the_raw_distribution(subject: GeneratorSubject) -> None:
     )
     none = subject.greedy(subject.uncertain, 1, logprobs=0).outputs[0].logprobs[0]
     require(none.top == (), "logprobs=0 gave other tokens than the chosen one")
+
+
+@rule
+def given_texts_are_scored(subject: GeneratorSubject) -> None:
+    """Scores of a given text are the log-probabilities that it was generated with, and add up."""
+    handle = subject.handle
+    if not {Feature.SCORING, Feature.LOGITS} & handle.spec.features:
+        refused(UnsupportedFeatureError, lambda: handle.perplexity("a text"), "a perplexity", handle.spec.name)
+        refused(UnsupportedFeatureError, lambda: handle.log_likelihood("a text"), "a log-likelihood", handle.spec.name)
+        return
+    prompt = subject.uncertain
+    ids = handle.tokenize(prompt, add_bos=True)
+    result = subject.greedy(prompt, 6)
+    tokens = [token for token in subject.tokens(result) if token >= 0]
+    scores = handle.score([*ids, *tokens])
+    require(scores.logprobs.shape == scores.greedy.shape == (len(ids) + len(tokens) - 1,), "a score is missing")
+    require(bool(scores.greedy[len(ids) - 1]), "the first token of the greedy output is not told as the likeliest")
+    require(bool((scores.logprobs <= 1e-6).all()), f"a log-probability is {scores.logprobs.max():.3f}")
+    if subject.has("logprobs"):
+        [output] = subject.greedy(prompt, 1, logprobs=1).outputs
+        told, scored = output.logprobs[0].logprob, float(scores.logprobs[len(ids) - 1])
+        require(abs(told - scored) < 0.1, f"the first token has the logprob {told:.3f}, its score is {scored:.3f}")
+    whole, first = (handle.log_likelihood(text, after=prompt) for text in (" to eat and to sleep", " to eat"))
+    second = handle.log_likelihood(" and to sleep", after=prompt + " to eat")
+    difference = abs(whole.total - first.total - second.total)
+    require(
+        whole.tokens == first.tokens + second.tokens, f"{whole.tokens} tokens, not {first.tokens} + {second.tokens}"
+    )
+    require(difference < 0.3, f"the parts of a text differ from the whole by {difference:.3f} nats")
+    sense, nonsense = (handle.perplexity(text, window=64).value for text in (_SENSE, _NONSENSE))
+    require(1 < sense < nonsense, f"perplexity {sense:.1f} of a text, {nonsense:.1f} of its words at random")
 
 
 @rule
