@@ -11,9 +11,12 @@ from enginebay.interfaces.vector_store import Record
 from enginebay.stores.typed_fields import as_mongo, lowered, typed_fields
 
 HAS_TEXT = "text"
-"""Tells a record without text from one with the empty text; Chroma's document is never missing."""
+"""False for a record without text, since Chroma's document is never missing; True where there is no other field."""
 
-EVERYTHING = {"$or": [{HAS_TEXT: True}, {HAS_TEXT: False}]}
+EVERYTHING = {HAS_TEXT: {"$ne": ""}}
+"""Chroma deletes by a condition: this one holds for every record."""
+
+_FLOAT, _INTEGER = struct.Struct("<d"), struct.Struct("<q")
 
 
 def fields_of(record: Record) -> dict[str, Any]:
@@ -22,7 +25,9 @@ def fields_of(record: Record) -> dict[str, Any]:
     Its JSON loses the last digit of some floats, so that numbers are integers here. Kinds are told by booleans, which
     Chroma does not index: `is string:NAME`, `is list:NAME`, and `is number:NAME`, which is true for an integer.
     """
-    fields: dict[str, Any] = {HAS_TEXT: record.text is not None}
+    # Each field takes time in every query that finds the record.
+    known = record.text is not None
+    fields: dict[str, Any] = {} if known and record.metadata else {HAS_TEXT: known}
     for field, value in typed_fields(record.metadata).items():
         prefix, _, name = field.partition(":")
         if prefix != "kind":
@@ -49,7 +54,7 @@ def metadata_from(fields: Mapping[str, Any]) -> dict[str, MetadataValue]:
 
 def text_from(fields: Mapping[str, Any], document: str) -> str | None:
     """The text that the record was given."""
-    return document if fields[HAS_TEXT] else None
+    return document if fields.get(HAS_TEXT, True) else None
 
 
 def condition(where: Filter | None) -> dict[str, Any] | bool | None:
@@ -62,13 +67,13 @@ def condition(where: Filter | None) -> dict[str, Any] | bool | None:
 
 def rank_of_float(value: float) -> int:
     """The float's place among all floats, from zero: an integer of 64 bits that is ordered as floats are."""
-    (bits,) = struct.unpack("<q", struct.pack("<d", value))
+    (bits,) = _INTEGER.unpack(_FLOAT.pack(value))
     return int(bits) if bits >= 0 else -(2**63) - int(bits)
 
 
 def float_of_rank(rank: int) -> float:
     """The float that has this place."""
-    (value,) = struct.unpack("<d", struct.pack("<q", rank if rank >= 0 else -(2**63) - rank))
+    (value,) = _FLOAT.unpack(_INTEGER.pack(rank if rank >= 0 else -(2**63) - rank))
     return float(value)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SPACES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.EUCLIDEAN: "l2"}
 _PAGE = 1000
-_LAYOUT = 2
+_LAYOUT = 3
 """The version of what is kept of collections and records."""
 
 T = TypeVar("T")

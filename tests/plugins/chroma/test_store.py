@@ -136,6 +136,19 @@ def test_lists_keep_their_order_and_floats_their_last_digit(tmp_path: Path, bay:
         assert collection.count(where=F.x == made.metadata["x"]) == 1
 
 
+def test_texts_and_metadata_that_are_missing_stay_missing(tmp_path: Path, bay: Bay) -> None:
+    collection = open_collection(bay, tmp_path)
+    variants = [(text, metadata) for text in (None, "", "words") for metadata in ({}, {"year": 2024})]
+    vector = np.ones(2, dtype=np.float32)
+    for turn in range(len(variants)):
+        given = {f"{n}": variants[(n + turn) % len(variants)] for n in range(len(variants))}
+        collection.upsert([Record(key, vector, metadata, text) for key, (text, metadata) in given.items()])
+        found = collection.query(vector, limit=10)
+        assert {one.id: (one.text, one.metadata) for one in found} == given
+    collection.delete_all()
+    assert collection.count() == 0
+
+
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
 def test_ranks_are_ordered_as_floats_are(one: float, two: float) -> None:
     assert (rank_of_float(one) < rank_of_float(two)) == (one < two)
