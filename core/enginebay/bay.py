@@ -344,7 +344,9 @@ class Bay:
             ModelNotFoundError, ModelFormatError: the model is not here, or broken.
         """
         from enginebay.matching.quantizers import choose
+        from enginebay.quantizing import check_source
 
+        check_source(self._local_info(model), requantize)
         found = self.quantizations(model, **where)
         return self.quantize_as(
             model,
