@@ -21,6 +21,7 @@ EnginebayError
  │    ├── ContextLengthError        the prompt does not fit into the context, or a text is longer than an embedder reads
  │    ├── PromptError               the chat template cannot render these messages
  │    ├── DocumentError             a document cannot be read, or an index does not take it
+ │    ├── DatasetError              a file of training examples is wrong
  │    ├── RecordError               a record, an id or a vector is not what a collection takes
  │    ├── InvalidFilterError        a metadata filter is wrong
  │    ├── CollectionNotFoundError   the store has no collection of that name
@@ -205,6 +206,10 @@ class PromptError(RequestError):
 
 class DocumentError(RequestError):
     """A document cannot be read, or an index does not take it."""
+
+
+class DatasetError(RequestError):
+    """A file of training examples is wrong; `value` is the list of its problems, each with its line."""
 
 
 class RecordError(RequestError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, get_args
+from types import MappingProxyType, UnionType
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,6 +24,8 @@ from enginebay.config.sources import (
 )
 from enginebay.errors import ConfigError
 from enginebay.suggest import did_you_mean
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def load_settings(
     layers.append(layer(flags or {}, SourceKind.FLAG, "command line"))
     layers.append(layer(overrides or {}, SourceKind.ARGUMENT, "argument"))
     whole = merge(layers)
-    settings = _validated(whole)
+    settings = validated(whole, Settings)
     provenance = MappingProxyType({".".join(key): source for key, source in whole.sources.items()})
     return LoadedSettings(settings, provenance, tuple(path for path, _, _ in places), profile, tuple(sorted(profiles)))
 
@@ -146,9 +148,14 @@ def _split_profiles(whole: Layer) -> tuple[Layer, dict[str, Layer]]:
     return Layer(base, {key: whole.sources[key] for key in base}), profiles
 
 
-def _validated(whole: Layer) -> Settings:
+def validated(whole: Layer, model: type[ModelT]) -> ModelT:
+    """The values as a model.
+
+    Raises:
+        ConfigError: a key is unknown or missing, a value impossible; says where it stands.
+    """
     try:
-        return Settings.model_validate(nested(whole.values))
+        return model.model_validate(nested(whole.values))
     except ValidationError as error:
         first = error.errors()[0]
     key = tuple(str(part) for part in first["loc"])
@@ -159,7 +166,7 @@ def _validated(whole: Layer) -> Settings:
         raise ConfigError(
             f"unknown key {dotted!r}",
             value=dotted,
-            hint=did_you_mean(key[-1], _fields_around(key)),
+            hint=did_you_mean(key[-1], _fields_around(model, key)),
             file=file,
             line=line,
         )
@@ -178,12 +185,14 @@ def _source(whole: Layer, key: Key) -> Source | None:
     return None
 
 
-def _fields_around(key: Key) -> list[str]:
+def _fields_around(root: type[BaseModel], key: Key) -> list[str]:
     """Names that could stand where the last part of `key` does."""
-    model: Any = Settings
+    model: Any = root
     for part in key[:-1]:
         if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
             model = model.model_fields[part].annotation
+            if isinstance(model, UnionType):  # a table that may be left out
+                model = get_args(model)[0]
         else:
             model = next(iter(get_args(model)[1:]), None)
     if isinstance(model, type) and issubclass(model, BaseModel):

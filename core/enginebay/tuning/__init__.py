@@ -1,0 +1,1 @@
+"""Tuning jobs before they run: their data, their file, the memory they will take."""
