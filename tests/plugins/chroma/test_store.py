@@ -22,8 +22,11 @@ from hypothesis import strategies as st
 
 from enginebay import Bay, F, Record
 from enginebay.errors import CollectionNotFoundError, ConfigError, OptionError, StoreError
+from enginebay.opening import StoreRequest
 from enginebay.stores import Collection
+from enginebay_plugins.chroma.connection import Connection
 from enginebay_plugins.chroma.fields import float_of_rank, rank_of_float
+from enginebay_plugins.chroma.options import ChromaOptions
 from real_servers import ChromaServer
 
 WRITER = """
@@ -100,6 +103,19 @@ def test_a_second_process_is_refused_until_the_first_closes(tmp_path: Path) -> N
         bay.close()
         assert "another process" in opened_elsewhere(), "one opening of this process is left"
     assert opened_elsewhere() == ""
+
+
+def test_openings_of_a_folder_share_the_lock_of_its_writers(tmp_path: Path) -> None:
+    options = ChromaOptions()
+    requests = [
+        StoreRequest(path=tmp_path / name, url=None, api_key=None, options=options, backend="chroma")
+        for name in ("one", "one", "two")
+    ]
+    one, again, two = connections = [Connection(request, options) for request in requests]
+    assert one.writing is again.writing
+    assert one.writing is not two.writing
+    for connection in connections:
+        connection.close()
 
 
 def test_two_openings_that_write_one_record_leave_one_of_the_two(tmp_path: Path) -> None:
