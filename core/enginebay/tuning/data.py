@@ -255,7 +255,8 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
-        told = f"no JSON: {error.msg} at character {error.pos + 1} (near {shown(text[max(0, error.pos - 20) : error.pos + 20])})"
+        near = shown(text[max(0, error.pos - 20) : error.pos + 20])
+        told = f"no JSON: {error.msg} at character {error.pos + 1} (near {near})"
         raise _Problem(f"{told}; write one JSON object a line") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
         raise _Problem(f"no JSON that can be read: {error}; write one JSON object a line") from None
