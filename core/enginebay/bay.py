@@ -261,7 +261,7 @@ class Bay:
 
     def quantizations(
         self,
-        model: str,
+        model: str | ModelInfo,
         *,
         hardware: HardwareProfile | None = None,
         engine: str | None = None,
@@ -272,6 +272,7 @@ class Bay:
         """Every type that a model could be quantised to, in every engine that would load it; nothing is made.
 
         Args:
+            model: its reference, or its facts as read before.
             hardware: the machine that is to run the result, its engines taken to be installed; this one when None.
             engine: only this backend.
             device: only this device id or kind of the machine.
@@ -284,7 +285,7 @@ class Bay:
         """
         from enginebay.matching.quantizers import candidates
 
-        info = self._local_info(model)
+        info = self._local_info(model) if isinstance(model, str) else model
         interface = Interface.EMBEDDER if info.embedding is not None else Interface.GENERATOR
         if engine is not None:
             self.plugins.spec(interface, engine)
@@ -328,7 +329,8 @@ class Bay:
             to: type ("q4_k_m", "int8", "nf4"); the quantizer is the one whose result runs fastest.
             output: file (GGUF) or folder to make, whole or not at all; None keeps it in enginebay's data folder.
             backend: only this quantizer.
-            calibration: text file for methods that need activations; None takes the one that enginebay brings.
+            calibration: text file for activations, or "shipped" for the one that enginebay brings; None takes that for
+                types that cannot do without. Others get better by it, and take longer.
             requantize: accept a model that is quantised already.
             overwrite: replace what stands under the output's name.
             options: the quantizer's own options.
@@ -346,10 +348,11 @@ class Bay:
         from enginebay.matching.quantizers import choose
         from enginebay.quantizing import check_source
 
-        check_source(self._local_info(model), requantize)
-        found = self.quantizations(model, **where)
+        asked = self._local_info(model)
+        check_source(asked, requantize)
+        found = self.quantizations(asked, **where)
         return self.quantize_as(
-            model,
+            asked,
             choose(found, to, backend=backend),
             output=output,
             calibration=calibration,
@@ -361,7 +364,7 @@ class Bay:
 
     def quantize_as(
         self,
-        model: str,
+        model: str | ModelInfo,
         candidate: Candidate,
         *,
         output: Path | str | None = None,
@@ -371,10 +374,10 @@ class Bay:
         options: Mapping[str, Any] | None = None,
         events: Events = lambda event: None,
     ) -> QuantizedModel:
-        """Quantise as one of `quantizations` says. Arguments and errors as of `quantize`."""
+        """Quantise as one of `quantizations` says. Arguments and errors as of both."""
         from enginebay import quantizing
 
-        asked = self._local_info(model)
+        asked = self._local_info(model) if isinstance(model, str) else model
         quantizing.check_source(asked, requantize)
         spec = self.plugins.spec(Interface.QUANTIZER, candidate.backend)
         checked = check_options(spec, self.plugins.options_model(spec), options or {})
@@ -393,7 +396,7 @@ class Bay:
             spec=spec,
             candidate=candidate,
             output=Path(output) if output is not None else None,
-            calibration=quantizing.calibration_text(calibration),
+            calibration=quantizing.calibration_text(calibration, candidate.type),
             requantize=requantize,
             overwrite=overwrite,
             options=checked.model_dump(mode="json") if checked is not None else {},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +29,12 @@ from enginebay.models.fingerprint import fingerprint, lost_on_the_way
 from enginebay.models.headers import read_info
 from enginebay.models.identity import RECORD, read_record, record_beside, weights_identity
 from enginebay.models.info import ModelInfo
-from enginebay.spec import BackendSpec, ModelFormat
+from enginebay.spec import BackendSpec, ModelFormat, QuantizationType
+
+SHIPPED = "shipped"
+"""Names the calibration text that enginebay brings."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class QuantizationWork:
         asked: the model as it was named.
         source: the same in a format that the quantizer reads.
         output: where the result is wanted; None keeps it in enginebay's data folder, where it is found again.
-        calibration: text file.
+        calibration: text file for activations; None where the type can do without.
         options: the backend's options, checked, as JSON values.
         version: of the quantizer's library.
         available: bytes of memory that are free.
@@ -51,7 +58,7 @@ class QuantizationWork:
     spec: BackendSpec
     candidate: Candidate
     output: Path | None
-    calibration: Path
+    calibration: Path | None
     requantize: bool = False
     overwrite: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -65,13 +72,18 @@ def shipped_text(name: str) -> Path:
     return Path(str(files("enginebay") / "texts" / f"{name}.txt"))
 
 
-def calibration_text(given: Path | str | None) -> Path:
-    """The calibration text: what is given, or the one that enginebay brings.
+def calibration_text(given: Path | str | None, made: QuantizationType) -> Path | None:
+    """The calibration text: what is given, or the one that enginebay brings where a type needs one or it is asked for.
+
+    Args:
+        given: a file, `SHIPPED`, or None.
 
     Raises:
         JobError: it cannot be read as text.
     """
     if given is None:
+        return shipped_text("calibration") if made.calibration else None
+    if given == SHIPPED:
         return shipped_text("calibration")
     path = Path(given).expanduser()
     try:
@@ -114,16 +126,17 @@ def run_quantization(work: QuantizationWork, events: Events = lambda event: None
     target = _target(work, facts)
     started = time.perf_counter()
     with _locked(target):
-        made = target if _made(target, facts) else None
-        if made is None:
+        found = _made(target, facts)
+        if not found:
             if target.exists() and not work.overwrite:
                 raise JobError(
                     f"{target} exists already", value=str(target), hint="name another output, or allow it: --force"
                 )
             _check_room(work, target)
-            _make(work, target, facts, events)
-    seconds = 0.0 if made is not None else time.perf_counter() - started
-    return _result(work, target, seconds)
+            result = _make(work, target, facts, events)
+        else:
+            result = read_info(target)
+    return _result(work, target, result, 0.0 if found else time.perf_counter() - started)
 
 
 def quantize_here(question: list[Any], tell: Tell) -> None:
@@ -132,7 +145,28 @@ def quantize_here(question: list[Any], tell: Tell) -> None:
     quantizer = function(factory)()
     if not isinstance(quantizer, Quantizer):
         raise JobError(f"the factory {factory} returned {type(quantizer).__name__}, not a Quantizer", value=factory)
-    quantizer.run(QuantizationJob.model_validate(job), lambda event: tell(asdict(event)))
+    asked = QuantizationJob.model_validate(job)
+    try:
+        quantizer.run(asked, lambda event: tell(asdict(event)))
+    except Exception as error:
+        why = _no_room(error)
+        if why is None:
+            raise
+        raise JobError(
+            f"cannot write the result to {asked.output.parent}: {why}",
+            value=str(asked.output.parent),
+            hint="free some room, or name another output",
+        ) from error
+
+
+def _no_room(error: BaseException | None) -> str | None:
+    """What the system said when it let no more be written: libraries tell of it in exceptions of all kinds."""
+    while error is not None:
+        told = re.search(r"(?:os error |\[Errno )(\d+)", str(error))  # as Rust writes it, as Python does
+        if told is not None and int(told[1]) in _NO_ROOM:
+            return os.strerror(int(told[1]))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _facts(work: QuantizationWork) -> dict[str, Any]:
@@ -144,7 +178,7 @@ def _facts(work: QuantizationWork) -> dict[str, Any]:
         "type": work.candidate.type.name,
         "options": dict(work.options),
     }
-    if work.candidate.type.calibration or work.calibration != shipped_text("calibration"):
+    if work.calibration is not None:
         given["calibration"] = sha256(work.calibration.read_bytes()).hexdigest()
     return given
 
@@ -200,8 +234,8 @@ def _check_room(work: QuantizationWork, target: Path) -> None:
         )
 
 
-def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events: Events) -> None:
-    """Write beside, look whether it is sound, then rename."""
+def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events: Events) -> ModelInfo:
+    """Write beside, look whether it is sound, then rename; gives what was read of it."""
     beside = target.with_name(f".{target.name}.partial")
     _remove(beside)
     cache = paths.cache_dir() / "quantizing" / weights_identity(work.source)[:16]
@@ -213,7 +247,7 @@ def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events
             model=source.absolute(),
             to=work.candidate.type.name,
             output=beside,
-            calibration=work.calibration.absolute() if "calibration" in facts else None,
+            calibration=work.calibration.absolute() if work.calibration is not None else None,
             requantize=work.requantize,
             threads=work.threads,
             options=dict(work.options),
@@ -227,7 +261,7 @@ def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events
             value=str(source),
             error=JobError,
         )
-        _finish(work, beside, target, facts)
+        return _finish(work, beside, target, facts)
     except OSError as error:
         raise JobError(f"{target} could not be written: {error.strerror or error}", value=str(target)) from error
     except EnginebayError as error:
@@ -240,7 +274,7 @@ def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events
         _remove(beside)
 
 
-def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[str, Any]) -> None:
+def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[str, Any]) -> ModelInfo:
     """Read back what was written, keep its record, and give it its name."""
     if not beside.exists():
         raise JobError(f"the quantizer {work.spec.name!r} wrote nothing", value=str(target))
@@ -277,10 +311,11 @@ def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[s
     else:
         paths.write_whole(record_beside(target), text)
         beside.replace(target)
+    return result
 
 
-def _result(work: QuantizationWork, target: Path, seconds: float) -> QuantizedModel:
-    record, info = read_record(target), read_info(target)
+def _result(work: QuantizationWork, target: Path, info: ModelInfo, seconds: float) -> QuantizedModel:
+    record = read_record(target)
     parameters = record["quantized"]["parameters"] or info.parameters
     return QuantizedModel(
         path=target,

@@ -52,8 +52,7 @@ def source(tmp_path: Path) -> Path:
 def work(source: Path, name: str = "Copy", output: Path | None = None, **changes: Any) -> QuantizationWork:
     model = read_info(source)
     chosen = Candidate("made", TYPE, None, "fake", "cpu", 100, None)
-    calibration = shipped_text("calibration")
-    return QuantizationWork(model, model, spec(name), chosen, output, calibration, **changes)
+    return QuantizationWork(model, model, spec(name), chosen, output, None, **changes)
 
 
 def left_over(folder: Path, *known: str) -> list[str]:
@@ -189,15 +188,17 @@ def test_quantised_sources_need_consent(tmp_path: Path) -> None:
 
 
 def test_calibration_texts_are_looked_at(tmp_path: Path) -> None:
-    assert calibration_text(None) == shipped_text("calibration")
+    needs = TYPE.model_copy(update={"calibration": True})
+    assert calibration_text(None, TYPE) is None
+    assert calibration_text(None, needs) == calibration_text("shipped", TYPE) == shipped_text("calibration")
     with pytest.raises(JobError, match=r"cannot read .*missing\.txt"):
-        calibration_text(tmp_path / "missing.txt")
+        calibration_text(tmp_path / "missing.txt", TYPE)
     (tmp_path / "empty.txt").write_text(" \n")
     with pytest.raises(JobError, match=r"empty\.txt is empty"):
-        calibration_text(tmp_path / "empty.txt")
+        calibration_text(tmp_path / "empty.txt", TYPE)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(JobError, match="no UTF-8 text"):
-        calibration_text(tmp_path / "binary")
+        calibration_text(tmp_path / "binary", TYPE)
 
 
 def test_the_shipped_texts_share_no_passage() -> None:

@@ -26,7 +26,7 @@ def quality_table(report: QualityReport) -> Table:
     table.add_column("type", no_wrap=True)
     table.add_column("engine", no_wrap=True)
     quality = ("cosine", "least") if embedder else ("perpl.", "loss", "KL", "best")
-    for heading in ("MB", "bits", "tok/s", "RAM MB", *quality, *tasks):
+    for heading in ("MB", "bits", "tok/s", "RAM", *quality, *tasks):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         if row.problem:
@@ -35,7 +35,7 @@ def quality_table(report: QualityReport) -> Table:
         judged = _embedder_cells(row) if embedder else _generator_cells(row)
         accuracies = [f"{row.accuracy[name]:.3f}" if name in row.accuracy else "" for name in tasks]
         table.add_row(
-            ("" if row is report.original else "  ") + escape(row.type),
+            escape(row.type) if row is report.original else "  " + escape(_name(row, report)),
             row.backend,
             f"{row.bytes / 1e6:.0f}",
             f"{row.bits_per_weight:.2f}",
@@ -45,6 +45,12 @@ def quality_table(report: QualityReport) -> Table:
             *accuracies,
         )
     return table
+
+
+def _name(row: Quality, report: QualityReport) -> str:
+    """The type, and its quantizer where several make one of that name."""
+    same = [other for other in report.quantized if other.type == row.type]
+    return f"{row.quantizer}:{row.type}" if len(same) > 1 else row.type
 
 
 def _embedder_cells(row: Quality) -> list[str]:

@@ -47,7 +47,9 @@ def quantize(
     ] = "3%",
     backend: Annotated[str | None, typer.Option("--backend", "-b", help="Quantizer to use.")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="File (GGUF) or folder to make.")] = None,
-    calibration: Annotated[Path | None, typer.Option("--calibration", help="Text for methods that need one.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="Text for activations; shipped: enginebay's own.")
+    ] = None,
     option: Options = None,
     requantize: Annotated[bool, typer.Option("--requantize", help="Accept a model that is quantised already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands under the output's name.")] = False,

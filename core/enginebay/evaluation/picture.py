@@ -35,7 +35,11 @@ def draw(report: QualityReport, output: Path) -> None:
         own = [(size, height) for row, size, height in placed if row.backend == backend]
         axes.scatter([size for size, _ in own], [height for _, height in own], label=backend)
     for row, size, height in placed:
-        name = f"{row.type} (original)" if row is report.original else row.type
+        name = (
+            f"{row.type} (original)"
+            if row is report.original
+            else (row.type if not row.quantizer else f"{row.quantizer}:{row.type}")
+        )
         axes.annotate(name, (size, height), xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.set_xlabel("weights (MB)")
     axes.set_ylabel(

@@ -24,6 +24,7 @@ from enginebay.errors import JobError, NoMatchError
 from enginebay.generation.scoring import checked_window, passes, perplexity_of
 from enginebay.interfaces.generator import scores_of
 from enginebay.models.child import Tell, call_in_child
+from enginebay.models.identity import read_record
 from enginebay.quantizing import shipped_text
 from enginebay.spec import Feature, FrozenModel
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from enginebay.generation.handle import GeneratorHandle
 
 TOKENS, RUNS = 64, 3
+BEGINNING = 300
+"""Characters of each text that is continued for the decode speed."""
+
 COMPARED = 1024
 """Places of the text whose whole distributions are compared: each takes 4 bytes for every token of the vocabulary."""
 
@@ -42,6 +46,7 @@ class Quality(FrozenModel):
     Attributes:
         reference: as it was named, or the path of a quantised model.
         type: what the weights are stored as.
+        quantizer: backend that made it; "" for a model that was not quantised here.
         bytes: of the weights.
         bits_per_weight: bits of stored weights over the number of weights; 0 when that is not known.
         backend, device: what runs it.
@@ -61,6 +66,7 @@ class Quality(FrozenModel):
 
     reference: str
     type: str
+    quantizer: str = ""
     bytes: int
     bits_per_weight: float = 0.0
     backend: str = ""
@@ -194,6 +200,7 @@ class Comparison:
         row = Quality(
             reference=reference,
             type=info.quantization,
+            quantizer=str(read_record(info.path).get("made_of", {}).get("backend", "")) if info.path else "",
             bytes=info.weight_bytes,
             bits_per_weight=8 * info.weight_bytes / info.parameters if info.parameters else 0.0,
         )
@@ -231,13 +238,14 @@ def _measure_generator(bay: Bay, question: Mapping[str, Any], tell: Tell) -> Non
         chosen["backend"] = question["engine"]
     handle = bay.generator(model, **chosen)
     speeds = [
-        handle.complete(PROMPT, max_tokens=TOKENS, temperature=0).timing.tokens_per_second for _ in range(RUNS + 1)
+        handle.complete(prompt, max_tokens=TOKENS, temperature=0).timing.tokens_per_second
+        for prompt in (PROMPT, *_beginnings(question["text"]))
     ]
     tell(
         {
             "backend": handle.spec.name,
             "device": handle.device,
-            "tokens_per_second": median(speeds[1:]),
+            "tokens_per_second": median([speed for speed in speeds[1:] if speed] or [0.0]),
             "memory_bytes": _resident(),
         }
     )
@@ -252,6 +260,11 @@ def _measure_generator(bay: Bay, question: Mapping[str, Any], tell: Tell) -> Non
         from enginebay.evaluation.harness import evaluate
 
         tell({"accuracy": evaluate(handle, question["tasks"], limit=question["limit"]).accuracy})
+
+
+def _beginnings(text: str) -> list[str]:
+    """Texts to continue: a question may be answered by nothing, which has no speed."""
+    return [text[start * BEGINNING : (start + 1) * BEGINNING].strip() or PROMPT for start in range(RUNS)]
 
 
 def _measure_embedder(bay: Bay, question: Mapping[str, Any], tell: Tell) -> None:
