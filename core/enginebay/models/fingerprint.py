@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from enginebay.interfaces.jobs import ModelFingerprint
-from enginebay.models.gguf import read_gguf, split_parts
+from enginebay.models.gguf import Strings, read_gguf, split_parts
 from enginebay.models.identity import files_digest, weights_identity
 from enginebay.models.info import ModelInfo
 from enginebay.models.safetensors import read_json
@@ -24,13 +24,14 @@ def fingerprint(source: ModelInfo, result: ModelInfo, maker: str, options: Mappi
         maker: backend and version that made it.
         options: what it was made with, as JSON values.
     """
+    tokenizer, ends = _tokenizer(result)
     return ModelFingerprint(
         source=weights_identity(source),
         maker=maker,
         options=_digest(options),
-        tokenizer=_tokenizer_digest(result),
+        tokenizer=tokenizer,
         chat_template=sha256(result.chat_template.encode()).hexdigest() if result.chat_template else "",
-        eos_token_ids=_end_ids(result),
+        eos_token_ids=ends,
     )
 
 
@@ -53,30 +54,21 @@ def _digest(value: object) -> str:
     return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _tokenizer_digest(model: ModelInfo) -> str:
-    """Of tokenizer.json, or of what a GGUF header says of the tokenizer."""
+def _tokenizer(model: ModelInfo) -> tuple[str, tuple[int, ...]]:
+    """Digest of tokenizer.json, or of what a GGUF header says of the tokenizer; and the tokens that end a text."""
     path = model.path
     assert path is not None
     if model.format is ModelFormat.GGUF:
         metadata = read_gguf(split_parts(path)[0]).metadata
         told = {key: value for key, value in metadata.items() if key.startswith("tokenizer.ggml.")}
-        return _digest({key: list(value) if _listed(value) else value for key, value in told.items()})
+        plain = {key: value[:] if isinstance(value, Strings) else value for key, value in told.items()}
+        return _digest(plain), _ids(told.get("tokenizer.ggml.eos_token_id"))
+    if not path.is_dir():
+        return "", ()
     file = path / "tokenizer.json"
-    return files_digest({"tokenizer.json": file}) if file.exists() else ""
+    configs = {**read_json(path / "config.json"), **read_json(path / "generation_config.json")}
+    return files_digest({"tokenizer.json": file}) if file.exists() else "", _ids(configs.get("eos_token_id"))
 
 
-def _listed(value: object) -> bool:
-    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
-
-
-def _end_ids(model: ModelInfo) -> tuple[int, ...]:
-    path = model.path
-    assert path is not None
-    if model.format is ModelFormat.GGUF:
-        told: Any = read_gguf(split_parts(path)[0]).metadata.get("tokenizer.ggml.eos_token_id")
-    elif path.is_dir():
-        configs = {**read_json(path / "config.json"), **read_json(path / "generation_config.json")}
-        told = configs.get("eos_token_id")
-    else:
-        told = None
+def _ids(told: Any) -> tuple[int, ...]:
     return tuple(int(token) for token in (told if isinstance(told, list) else [told]) if token is not None)
