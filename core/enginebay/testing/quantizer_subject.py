@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginebay.interfaces.jobs import JobEvent
 from enginebay.models.headers import read_info
-from enginebay.spec import BackendSpec, Interface
+from enginebay.spec import BackendSpec, Feature, Interface
 from enginebay.testing.checks import require
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from enginebay.interfaces.quantizer import QuantizedModel
     from enginebay.models.info import ModelInfo
 
-LOSS = {8.0: 0.02, 6.0: 0.05, 4.0: 0.35}
-"""Share by which the perplexity may rise, for types of at least so many bits."""
+LOSS = {8.0: 0.05, 6.0: 0.05, 4.0: 0.35}
+"""Share by which the perplexity may rise, for types of at least so many bits: some engines compute in 8 bits, too."""
 
 
 @dataclass
@@ -32,9 +32,11 @@ class QuantizerSubject:
         folder: for results; each has a folder of its own in it.
         engine: backend that runs the results; None takes the first that the type names.
         kills: how often a job is killed.
+        packs: False for a stand-in that leaves the weights as they are: their size is not looked at.
         changes: further arguments of `Bay.quantize`, as JSON values.
         events: what jobs told, by type.
         perplexities: what was measured, by model.
+        before: names, sizes and times of the model's files.
     """
 
     bay: Bay
@@ -44,12 +46,14 @@ class QuantizerSubject:
     folder: Path
     engine: str | None = None
     kills: int = 3
+    packs: bool = True
     changes: dict[str, Any] = field(default_factory=dict)
     events: dict[str, list[JobEvent]] = field(default_factory=dict)
     perplexities: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._places = count()
+        self.before = state_of(Path(self.model))
 
     def place(self) -> Path:
         """A path in a folder of its own, where nothing is."""
@@ -93,6 +97,19 @@ class QuantizerSubject:
         require(bool(usable), f"no engine of {', '.join(made.engines)} is installed for {to}")
         return self.engine if self.engine in usable else usable[0]
 
+    def scores(self, to: str) -> bool:
+        """An engine that loads results of a type tells probabilities of given tokens, as their specs declare."""
+        made = self.spec.type(to)
+        assert made is not None
+        engines = (spec for spec in self.bay.plugins.specs(Interface.GENERATOR) if spec.name in made.engines)
+        return any({Feature.SCORING, Feature.LOGITS} & spec.features for spec in engines)
+
     def left_over(self, place: Path) -> list[str]:
         """What stands in the folder of a result that was not made."""
         return sorted(file.name for file in place.parent.iterdir())
+
+
+def state_of(path: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of a model's files."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from class_bays import folders
-from enginebay import Bay, ConversionRequest, DeviceKind, ModelFormat
+from enginebay import Bay, ConversionRequest, DeviceKind, Interface, ModelFormat
 from enginebay.errors import EngineOpenError, InvalidParameterError, ModelFormatError, UnsupportedParameterError
 from enginebay.generation.handle import GeneratorHandle
 from enginebay.hardware.profile import HardwareProfile
 from enginebay.models.headers import read_info
 from enginebay.sampling.params import Constraint, SamplingParams
 from enginebay.testing.pytest_generators import GeneratorConformance
+from enginebay.testing.pytest_quantizers import QuantizerConformance
+from enginebay.testing.quantizer_subject import QuantizerSubject
 from enginebay_plugins.mlc.converter import convert, library_of
 from enginebay_plugins.mlc.sampling import completion_arguments
 
@@ -42,6 +44,26 @@ class TestStandIn(GeneratorConformance):
     ) -> Iterator[GeneratorHandle]:
         with folders(tmp_path_factory.mktemp("conformance")), Bay(hardware=vulkan_machine) as bay:
             yield bay.generator(str(mlc_folder), backend="mlc", context_length=512, streams=8)
+
+
+class TestStandInsQuantizer(QuantizerConformance):
+    """The kit, on the stand-in, which copies weights in place of packing them: their size is not looked at."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(
+        cls,
+        stand_in: Path,
+        smollm2_safetensors: Path,
+        vulkan_machine: HardwareProfile,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> Iterator[QuantizerSubject]:
+        root = tmp_path_factory.mktemp("conformance")
+        with Bay(hardware=vulkan_machine) as bay:
+            spec = bay.plugins.spec(Interface.QUANTIZER, "mlc")
+            yield QuantizerSubject(
+                bay, spec, str(smollm2_safetensors), ("q4f16_1",), root / "results", kills=1, packs=False
+            )
 
 
 def test_the_stand_in_says_that_it_is_one(stand_in: Path) -> None:

@@ -7,6 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
+from safetensors import safe_open
+
 QUANTIZATIONS = ("q0f16", "q0f32", "q3f16_0", "q3f16_1", "q4f16_0", "q4f16_1", "q4f16_2", "q4f32_1")
 TOKENIZER = ("tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json")
 
@@ -30,7 +32,10 @@ def main() -> None:
 
 
 def _convert_weight(told: argparse.Namespace) -> None:
-    shutil.copyfile(told.config / "model.safetensors", told.output / "params_shard_0.bin")
+    weights = told.config / "model.safetensors"
+    with safe_open(weights, "np"):
+        pass  # refuses a file that was cut off
+    shutil.copyfile(weights, told.output / "params_shard_0.bin")
     (told.output / "ndarray-cache.json").write_text("{}")
 
 
