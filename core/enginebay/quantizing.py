@@ -83,7 +83,7 @@ def calibration_text(given: Path | str | None, made: QuantizationType) -> Path |
     """
     if given is None:
         return shipped_text("calibration") if made.calibration else None
-    if given == SHIPPED:
+    if str(given) == SHIPPED:
         return shipped_text("calibration")
     path = Path(given).expanduser()
     try:

@@ -190,7 +190,7 @@ def test_quantised_sources_need_consent(tmp_path: Path) -> None:
 def test_calibration_texts_are_looked_at(tmp_path: Path) -> None:
     needs = TYPE.model_copy(update={"calibration": True})
     assert calibration_text(None, TYPE) is None
-    assert calibration_text(None, needs) == calibration_text("shipped", TYPE) == shipped_text("calibration")
+    assert calibration_text(None, needs) == calibration_text(Path("shipped"), TYPE) == shipped_text("calibration")
     with pytest.raises(JobError, match=r"cannot read .*missing\.txt"):
         calibration_text(tmp_path / "missing.txt", TYPE)
     (tmp_path / "empty.txt").write_text(" \n")
