@@ -22,10 +22,10 @@ DEMO_READY := $(DEMO)/.ready
 demo: $(DEMO_READY)
 	$(DEMO)/bin/python examples/demo.py
 
-# Tests with models come one after another: engines take all cores.
+# In tests with models each worker has cores of its own: engines take all that they find.
 test: $(READY) test-langchain
 	$(BIN)/python -m pytest -m "not model" -n 2 --dist loadscope
-	$(BIN)/python -m pytest -m model
+	$(BIN)/python -m pytest -m model -n 2 --dist loadscope
 
 # LangChain's own suites of tests, on the adapters.
 test-langchain: $(READY)

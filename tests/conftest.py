@@ -31,6 +31,15 @@ MINILM = "all-minilm-l6-v2"
 MODEL_FOLDER = Path(os.environ.get("ENGINEBAY_TEST_MODELS", Path(__file__).parent.parent / ".venvs" / "models"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker cores of its own for tests with models: engines' threads spin, and two on one core crawl."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or config.getoption("markexpr") != "model" or not hasattr(os, "sched_setaffinity"):
+        return
+    cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: workers] or cores)
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has its own cache, data and configuration folders, and no ENGINEBAY_* of the caller's."""
