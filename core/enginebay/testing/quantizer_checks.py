@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from enginebay.errors import EnginebayError, JobError, OptionError
 from enginebay.interfaces.jobs import JobCancelled, JobEvent
 from enginebay.models.fingerprint import lost_on_the_way
 from enginebay.models.headers import read_info
-from enginebay.models.identity import RECORD, files_digest, weight_paths, weights_identity
+from enginebay.models.identity import RECORD, weight_paths, weights_identity
 from enginebay.quantizing import shipped_text
 from enginebay.testing.checks import LIMIT, Checks, RuleBrokenError, refused, require, require_light_import
 from enginebay.testing.embedder_subject import SENTENCES, cosines
@@ -310,7 +311,15 @@ def _cosine(subject: QuantizerSubject, to: str, path: Path) -> float:
 
 def _weights(path: Path) -> str:
     """Digest of a model's weight files, whatever its record says of their origin."""
-    return files_digest({str(place): file for place, file in enumerate(weight_paths(read_info(path)))})
+    total = sha256()
+    for file in weight_paths(read_info(path)):
+        with file.open("rb") as opened:
+            if file.suffix == ".safetensors":  # the order of its header's keys is chance
+                header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+                total.update(json.dumps(header, sort_keys=True).encode())
+            while block := opened.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
 
 
 def _copy_cut(source: Path, target: Path) -> None:
