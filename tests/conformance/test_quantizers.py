@@ -57,7 +57,8 @@ class TestLlamaCpp(OnModel):
 
 class TestCTranslate2(OnModel):
     backend, model = "ctranslate2", "smollm2_safetensors"
-    types = ("int8", "float16", "int8_float32")
+    types = ("int8", "int8_float32")
+    kills = 1
 
 
 class TestOnnx(OnModel):
@@ -68,8 +69,10 @@ class TestOnnx(OnModel):
 class TestBitsAndBytes(OnModel):
     backend, model = "bitsandbytes", "smollm2_safetensors"
     types = ("nf4", "int8")
+    kills = 1
 
 
 class TestTorchao(OnModel):
     backend, model = "torchao", "smollm2_safetensors"
     types = ("int8",)
+    kills = 1
