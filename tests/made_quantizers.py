@@ -31,6 +31,12 @@ class BreakDown(Quantizer):
         raise RuntimeError("the library broke")
 
 
+class FillTheDisk(Quantizer):
+    def run(self, job: QuantizationJob, events: Events) -> None:
+        job.output.write_bytes(b"GGUF half")
+        raise RuntimeError("cannot save") from OSError(28, "No space left on device")
+
+
 class Crash(Quantizer):
     def run(self, job: QuantizationJob, events: Events) -> None:
         job.output.write_bytes(b"GGUF half")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -22,9 +20,9 @@ from filelock import FileLock
 from enginebay import paths
 from enginebay.errors import EnginebayError, JobError
 from enginebay.interfaces.jobs import Events, JobEvent
-from enginebay.interfaces.quantizer import QuantizationJob, QuantizedModel, Quantizer
+from enginebay.interfaces.quantizer import QuantizationJob, QuantizedModel
 from enginebay.matching.quantizers import Candidate
-from enginebay.models.child import Tell, call_in_child, function
+from enginebay.models.child import call_in_child
 from enginebay.models.fingerprint import fingerprint, lost_on_the_way
 from enginebay.models.headers import read_info
 from enginebay.models.identity import RECORD, read_record, record_beside, weights_identity
@@ -33,8 +31,6 @@ from enginebay.spec import BackendSpec, ModelFormat, QuantizationType
 
 SHIPPED = "shipped"
 """Names the calibration text that enginebay brings."""
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,6 @@ class QuantizationWork:
         version: of the quantizer's library.
         available: bytes of memory that are free.
         threads: cores to use.
-        engines: backends that load the result.
     """
 
     asked: ModelInfo
@@ -139,36 +134,6 @@ def run_quantization(work: QuantizationWork, events: Events = lambda event: None
     return _result(work, target, result, 0.0 if found else time.perf_counter() - started)
 
 
-def quantize_here(question: list[Any], tell: Tell) -> None:
-    """What the child process does: call the quantizer's `run`."""
-    factory, job = question
-    quantizer = function(factory)()
-    if not isinstance(quantizer, Quantizer):
-        raise JobError(f"the factory {factory} returned {type(quantizer).__name__}, not a Quantizer", value=factory)
-    asked = QuantizationJob.model_validate(job)
-    try:
-        quantizer.run(asked, lambda event: tell(asdict(event)))
-    except Exception as error:
-        why = _no_room(error)
-        if why is None:
-            raise
-        raise JobError(
-            f"cannot write the result to {asked.output.parent}: {why}",
-            value=str(asked.output.parent),
-            hint="free some room, or name another output",
-        ) from error
-
-
-def _no_room(error: BaseException | None) -> str | None:
-    """What the system said when it let no more be written: libraries tell of it in exceptions of all kinds."""
-    while error is not None:
-        told = re.search(r"(?:os error |\[Errno )(\d+)", str(error))  # as Rust writes it, as Python does
-        if told is not None and int(told[1]) in _NO_ROOM:
-            return os.strerror(int(told[1]))
-        error = error.__cause__ or error.__context__
-    return None
-
-
 def _facts(work: QuantizationWork) -> dict[str, Any]:
     """What decides the result: the same facts give the same model."""
     given: dict[str, Any] = {
@@ -254,7 +219,7 @@ def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events
             cache=cache,
         )
         call_in_child(
-            "enginebay.quantizing:quantize_here",
+            "enginebay.models.quantizer_child:quantize_here",
             [work.spec.factory, job.model_dump(mode="json")],
             lambda told: events(JobEvent(**told)),
             name=f"the quantizer {work.spec.name!r}",

@@ -110,6 +110,7 @@ def test_what_fails_while_replacing_leaves_the_old(source: Path, tmp_path: Path)
     [
         ("Refuse", r"was not quantised: a strange architecture[\s\S]*take another"),
         ("BreakDown", "failed: RuntimeError: the library broke"),
+        ("FillTheDisk", r"cannot write the result to .*out: No space left on device[\s\S]*free some room"),
         ("Crash", "SIGKILL"),
         ("Forget", "wrote nothing"),
         ("LoseTemplate", "did not keep what travels with the weights: chat_template: .*eos: '</s>' -> 'a'"),
