@@ -31,6 +31,7 @@ COMMANDS = (
     "quantize",
     "search",
     "task",
+    "tune",
     "verify",
 )
 """First-party commands; each is the `app` of `enginebay.cli.NAME`."""
