@@ -100,6 +100,7 @@ def _show(
         for warning in report.warnings:
             out.print(f"  [yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     parts = " + ".join(f"{name} {size / 1e9:.2f}" for name, size in estimate.model_dump(exclude={"host"}).items())
-    out.print(f"memory: {parts} = {estimate.total / 1e9:.2f} GB on each device; {available / 1e9:.2f} GB are free")
+    sums = f"memory: {parts} = {estimate.total / 1e9:.2f} GB on each device; {available / 1e9:.2f} GB are free"
+    out.print(sums, soft_wrap=True)
     for way in ways:
         out.print(escape(f"  would fit: {way}"), soft_wrap=True)
