@@ -27,14 +27,14 @@ def folders(root: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="class")
-def open_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
+def open_generator(tmp_path_factory: pytest.TempPathFactory, this_machine: HardwareProfile) -> Iterator[Open]:
     """Opens a generator in a bay that is closed after the class."""
     root = tmp_path_factory.mktemp("conformance")
     bays: list[Bay] = []
 
     def open_one(model: Path | str, backend: str, **changes: Any) -> GeneratorHandle:
         with folders(root):
-            bays.append(Bay())
+            bays.append(Bay(hardware=this_machine))
             return bays[-1].generator(str(model), backend=backend, **{"context_length": 512, "streams": 8} | changes)
 
     yield open_one

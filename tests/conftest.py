@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,15 +41,34 @@ def pytest_configure(config: pytest.Config) -> None:
     os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: workers] or cores)
 
 
+@pytest.fixture(scope="session")
+def probe_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which this machine has been probed, which takes seconds: it imports every engine's library."""
+    from enginebay import Bay
+
+    folder = tmp_path_factory.mktemp("probe")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINEBAY_CACHE_DIR", str(folder))
+        Bay().hardware()
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has its own cache, data and configuration folders, and no ENGINEBAY_* of the caller's."""
+def own_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Each test has its own cache, data and configuration folders, and no ENGINEBAY_* of the caller's.
+
+    Those with models, and those marked `probed`, find this machine probed.
+    """
     for name in list(os.environ):
         if name.startswith("ENGINEBAY_"):
             monkeypatch.delenv(name)
     root = tmp_path_factory.mktemp("home")
     for kind in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"ENGINEBAY_{kind}_DIR", str(root / kind.lower()))
+    if any(request.node.get_closest_marker(name) for name in ("model", "probed")):
+        shutil.copytree(request.getfixturevalue("probe_cache"), root / "cache")
     return root
 
 
@@ -68,12 +88,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def this_machine(tmp_path_factory: pytest.TempPathFactory) -> HardwareProfile:
-    """The real machine, probed once: it takes seconds, and each test has a cache of its own."""
+def this_machine(probe_cache: Path) -> HardwareProfile:
+    """The real machine, probed once."""
     from enginebay import Bay
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENGINEBAY_CACHE_DIR", str(tmp_path_factory.mktemp("probe")))
+        patch.setenv("ENGINEBAY_CACHE_DIR", str(probe_cache))
         return Bay().hardware()
 
 

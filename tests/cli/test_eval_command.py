@@ -9,6 +9,8 @@ import pytest
 
 from terminal import run
 
+pytestmark = pytest.mark.probed
+
 
 def test_without_tasks_it_names_those_that_come_with_enginebay() -> None:
     done = run("eval")

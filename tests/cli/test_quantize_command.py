@@ -11,6 +11,8 @@ from enginebay.models.headers import read_info
 from gguf_writer import FACTS, write_gguf
 from terminal import run
 
+pytestmark = pytest.mark.probed
+
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
