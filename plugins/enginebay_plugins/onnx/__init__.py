@@ -59,7 +59,7 @@ ONNX_QUANTIZER = BackendSpec(
     types=tuple(
         QuantizationType(name=name, format=ModelFormat.ONNX, bits=11.8, engines=("onnx",)) for name in ("int8", "uint8")
     ),
-    memory_ratio=4.7,
+    memory_ratio=6.7,
 )
 
 SAFETENSORS_TO_ONNX = ConverterSpec(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
@@ -16,6 +20,15 @@ from enginebay_plugins.onnx.options import OnnxQuantizerOptions
 from enginebay_plugins.onnx.writing import copy_companions, quantize
 
 _ERRORS = (ValueError, KeyError, RuntimeError, OSError, AttributeError, TypeError, IndexError)
+
+
+def _sound(file: Path) -> bool:
+    """The graph can be parsed."""
+    try:
+        onnx.load(str(file), load_external_data=False)
+    except DecodeError:
+        return False
+    return True
 
 
 class OnnxQuantizer(Quantizer):
@@ -41,6 +54,13 @@ class OnnxQuantizer(Quantizer):
             large = sum(one.size for one in before) > writing.LARGEST
             quantize(file, target, job.to, large=large, all_products=options.all_products)
         except (*_ERRORS, DecodeError, ValidationError, InferenceError) as error:
+            if isinstance(error, DecodeError) and _sound(file):
+                # onnxruntime does not look whether its own intermediate file was written to the end.
+                raise JobError(
+                    f"cannot write the result to {job.output.parent}: a file on the way was cut off",
+                    value=str(job.output.parent),
+                    hint=f"free some room there and in {tempfile.gettempdir()}",
+                ) from error
             raise ModelFormatError(
                 f"onnxruntime cannot quantise {file}: {str(error).splitlines()[0] if str(error) else error!r}",
                 value=str(file),

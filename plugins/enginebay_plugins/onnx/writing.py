@@ -44,8 +44,9 @@ def quantize(source: Path, target: Path, to: str, *, large: bool, all_products: 
         large: weights lie in a file beside.
         all_products: the products that narrow, too, which else stay as they are.
     """
+    # Given a path, onnxruntime writes a file of its own beside the source, which stays there when the process is killed.
     quantize_dynamic(
-        source,
+        onnx.load(source),
         target,
         per_channel=True,
         weight_type=_TYPES[to],
