@@ -80,7 +80,7 @@ def test_constraints(smollm2_path: Path, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_and_ctrl_c(smollm2_path: Path) -> None:
-    arguments = ("generate", "-g", str(smollm2_path), "-n", "2000", "Tell a long story.")
+    arguments = ("generate", "-g", str(smollm2_path), "-n", "2000", "--temperature", "0", "Tell a long story.")
     child = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.read(5)

@@ -59,7 +59,7 @@ def test_a_model_its_report_and_its_picture(smollm2_gguf_f16: Path, tmp_path: Pa
     assert made["path"] == str(output)
     assert read_info(output).quantization == "Q8_0"
     assert original["perplexity"] > 1
-    assert row["perplexity_loss"] < 0.01
+    assert row["perplexity_loss"] < 0.02
     assert 0 <= row["kl_mean"] < 0.05
     assert row["same_best"] > 0.9
     assert row["tokens_per_second"] > 0
@@ -67,14 +67,23 @@ def test_a_model_its_report_and_its_picture(smollm2_gguf_f16: Path, tmp_path: Pa
 
 
 @pytest.mark.model
-def test_the_search_measures_what_it_chooses(smollm2_gguf_f16: Path) -> None:
-    arguments = ("quantize", str(smollm2_gguf_f16), "--max-perplexity-loss", "2%", "--tokens", "256", "--window", "128")
-    done = run(*arguments, "--backend", "llama_cpp", "--max-memory", "2GB", "--json")
+def test_the_search_measures_what_it_chooses(smollm2_safetensors: Path) -> None:
+    arguments = (
+        "quantize",
+        str(smollm2_safetensors),
+        "--max-perplexity-loss",
+        "8%",
+        "--tokens",
+        "256",
+        "--window",
+        "128",
+    )
+    done = run(*arguments, "--backend", "bitsandbytes", "--max-memory", "4GB", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     rows = {row["reference"]: row for row in told["report"]["quantized"]}
     chosen = rows[told["made"][0]["path"]]
-    assert chosen["perplexity_loss"] <= 0.02
-    good = [row["bytes"] for row in rows.values() if row["perplexity_loss"] <= 0.02]
+    assert chosen["perplexity_loss"] <= 0.08
+    good = [row["bytes"] for row in rows.values() if row["perplexity_loss"] <= 0.08]
     assert chosen["bytes"] == min(good)
     assert len(rows) >= 2
