@@ -20,7 +20,7 @@ from enginebay.conversions import conversion_path, run_conversion
 from enginebay.engines import EnginePool, check_options
 from enginebay.errors import ConfigError, ModelNotFoundError, UnsupportedFeatureError
 from enginebay.generation.handle import GeneratorHandle, hold_generator
-from enginebay.interfaces.jobs import Events, JobEvent
+from enginebay.interfaces.jobs import Events, reporter
 from enginebay.matching.match import match
 from enginebay.matching.measurements import load_measurements
 from enginebay.matching.requirement import Converting, Requirement, Workload
@@ -287,27 +287,24 @@ class Bay:
 
         info = self._local_info(model) if isinstance(model, str) else model
         interface = Interface.EMBEDDER if info.embedding is not None else Interface.GENERATOR
-        if engine is not None:
-            self.plugins.spec(interface, engine)
+        engines = self.plugins.specs(interface) if engine is None else (self.plugins.spec(interface, engine),)
         requirement = Requirement(
             interface=interface,
             model=info,
-            backend=engine,
             device=device,
             context_length=context_length,
             memory_limit=memory_limit,
         )
-        found = candidates(
+        return candidates(
             requirement,
             hardware or self.hardware(),
             self.plugins.specs(Interface.QUANTIZER),
-            self.plugins.specs(interface),
+            engines,
             quantizer_availability=self.plugins.availabilities(Interface.QUANTIZER),
             engine_availability=self.plugins.availabilities(interface),
             converters=self.plugins.converters(installed=True),
             assume_installed=hardware is not None,
         )
-        return [one for one in found if engine in (None, one.engine)]
 
     def quantize(
         self,
@@ -383,11 +380,7 @@ class Bay:
         checked = check_options(spec, self.plugins.options_model(spec), options or {})
         source = asked
         if candidate.conversion is not None:
-
-            def report(what: str, share: float) -> None:
-                events(JobEvent("convert", measures={"share": share}, message=what))
-
-            path = run_conversion(asked, candidate.conversion, self.plugins, {}, report)
+            path = run_conversion(asked, candidate.conversion, self.plugins, {}, reporter(events, "convert"))
             source = read_info(path, asked.reference)
         hardware = self.hardware()
         work = quantizing.QuantizationWork(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from enginebay.errors import EnginebayError, UnsupportedFeatureError
-from enginebay.sampling.logprobs import log_softmax
+from enginebay.interfaces.logits import log_softmax
 from enginebay.spec import Feature
 
 if TYPE_CHECKING:

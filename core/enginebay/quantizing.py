@@ -67,6 +67,20 @@ def shipped_text(name: str) -> Path:
     return Path(str(files("enginebay") / "texts" / f"{name}.txt"))
 
 
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        JobError: it cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise JobError(f"cannot read {path}: {error.strerror or error}", value=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise JobError(f"{path} is no UTF-8 text", value=str(path), hint="give a plain text file") from error
+
+
 def calibration_text(given: Path | str | None, made: QuantizationType) -> Path | None:
     """The calibration text: what is given, or the one that enginebay brings where a type needs one or it is asked for.
 
@@ -81,13 +95,7 @@ def calibration_text(given: Path | str | None, made: QuantizationType) -> Path |
     if str(given) == SHIPPED:
         return shipped_text("calibration")
     path = Path(given).expanduser()
-    try:
-        empty = not path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise JobError(f"cannot read {path}: {error.strerror or error}", value=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise JobError(f"{path} is no UTF-8 text", value=str(path), hint="give a plain text file") from error
-    if empty:
+    if not read_text(path).strip():
         raise JobError(f"{path} is empty", value=str(path), hint="give some thousand words of plain text")
     return path
 
@@ -202,7 +210,7 @@ def _check_room(work: QuantizationWork, target: Path) -> None:
 def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events: Events) -> ModelInfo:
     """Write beside, look whether it is sound, then rename; gives what was read of it."""
     beside = target.with_name(f".{target.name}.partial")
-    _remove(beside)
+    paths.remove(beside)
     cache = paths.cache_dir() / "quantizing" / weights_identity(work.source)[:16]
     source = work.source.path
     assert source is not None
@@ -236,7 +244,7 @@ def _make(work: QuantizationWork, target: Path, facts: Mapping[str, Any], events
             f"{work.asked.reference} was not quantised: {error.message}", value=error.value, hint=error.hint
         ) from error
     finally:
-        _remove(beside)
+        paths.remove(beside)
 
 
 def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[str, Any]) -> ModelInfo:
@@ -272,7 +280,7 @@ def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[s
         if target.exists():
             target.rename(old)
         beside.rename(target)
-        _remove(old)
+        paths.remove(old)
     else:
         paths.write_whole(record_beside(target), text)
         beside.replace(target)
@@ -281,7 +289,6 @@ def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[s
 
 def _result(work: QuantizationWork, target: Path, info: ModelInfo, seconds: float) -> QuantizedModel:
     record = read_record(target)
-    parameters = record["quantized"]["parameters"] or info.parameters
     return QuantizedModel(
         path=target,
         format=info.format,
@@ -290,17 +297,10 @@ def _result(work: QuantizationWork, target: Path, info: ModelInfo, seconds: floa
         engines=work.candidate.type.engines,
         source_bytes=record["quantized"]["source_bytes"],
         bytes=info.weight_bytes,
-        bits_per_weight=8 * info.weight_bytes / parameters if parameters else 0.0,
+        bits_per_weight=info.bits_per_weight,
         seconds=seconds,
         fingerprint=record["fingerprint"],
     )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

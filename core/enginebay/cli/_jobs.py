@@ -22,10 +22,8 @@ class JobBar:
 
     def event(self, event: JobEvent) -> None:
         """Show where a job is."""
-        share = event.measures.get("share")
-        total, done = (event.steps, event.step) if share is None else (1.0, share)
         what = event.message or event.stage
-        self._bar.update(self._task, description=what[:60], total=total, completed=done)
+        self._bar.update(self._task, description=what[:60], total=event.steps, completed=event.step)
 
     def tell(self, what: str) -> None:
         """Show what is being done, of which nobody knows how long it takes."""

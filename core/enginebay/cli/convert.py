@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from enginebay import paths
 from enginebay.cli._engine import Options, ensure_pulled, parse_options
 from enginebay.cli._output import err, out, print_json
 from enginebay.errors import ConfigError
@@ -67,7 +68,7 @@ def _copy(path: Path, output: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror or error}", value=str(output)) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True) if beside.is_dir() else beside.unlink(missing_ok=True)
+        paths.remove(beside)
 
 
 def _list(plugins: Plugins, as_json: bool) -> None:

@@ -65,8 +65,9 @@ def quantize(
 ) -> None:
     """Quantise a model, for the machine and the engine that will run it."""
     from enginebay.bay import Bay
-    from enginebay.evaluation.quality import compare, read_text
+    from enginebay.evaluation.quality import compare
     from enginebay.evaluation.search import find_best
+    from enginebay.quantizing import read_text
 
     where: dict[str, Any] = {
         "hardware": _machine(machine),
@@ -104,7 +105,7 @@ def quantize(
                     quantize={**jobs, "events": bar.event},
                     **where,
                 )
-                made = [search.best[1]] if search.best else []
+                made = [search.best] if search.best else []
                 found = search.report
             else:
                 names = [name.strip() for name in to.split(",") if name.strip()]

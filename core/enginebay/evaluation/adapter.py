@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.api.model import LM
 
 from enginebay.errors import InvalidParameterError, UnsupportedFeatureError
-from enginebay.generation.scoring import passes
 from enginebay.interfaces.jobs import Events, JobEvent
 
 if TYPE_CHECKING:
@@ -62,10 +61,8 @@ class GeneratorLM(LM):  # type: ignore[misc]
         found = []
         for step, request in enumerate(requests, 1):
             tokens = self.handle.tokenize(request.args[0])
-            total = 0.0
-            for each in passes([*begin, *tokens], window, window - 1):
-                total += float(self.handle.score(each.tokens).logprobs[each.first - 1 :].sum())
-            found.append(total)
+            parts = self.handle.score_windows([*begin, *tokens], window, window - 1)
+            found.append(sum(float(part.sum()) for part in parts))
             self.events(JobEvent("perplexity", step, len(requests)))
         return found
 

@@ -14,6 +14,7 @@ from enginebay.evaluation.loading import EXTRA, LoadedTasks, load_tasks
 from enginebay.evaluation.report import EvaluationReport, Metric, TaskReport
 from enginebay.interfaces.jobs import Events
 from enginebay.libraries import load
+from enginebay.sampling.plan import given_features
 from enginebay.spec import Feature
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def evaluate(
 
 
 def _check_scores(handle: GeneratorHandle, tasks: LoadedTasks) -> None:
-    if tasks.need_scoring and not {Feature.SCORING, Feature.LOGITS} & handle.spec.features:
+    if tasks.need_scoring and Feature.SCORING not in given_features(handle.spec):
         raise UnsupportedFeatureError(
             f"the backend {handle.spec.name!r} does not score texts, which these tasks need: "
             f"{', '.join(tasks.need_scoring)}",

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from enginebay.benchmark import PROMPT
-from enginebay.errors import JobError, NoMatchError
-from enginebay.generation.scoring import checked_window, passes, perplexity_of
+from enginebay.errors import JobError, NoMatchError, UnsupportedFeatureError
+from enginebay.generation.scoring import WINDOW, checked_window, passes, perplexity_of
 from enginebay.interfaces.generator import scores_of
+from enginebay.interfaces.logits import log_softmax
 from enginebay.models.child import Tell, call_in_child
 from enginebay.models.identity import read_record
-from enginebay.quantizing import shipped_text
+from enginebay.quantizing import read_text, shipped_text
+from enginebay.sampling.plan import given_features
 from enginebay.spec import Feature, FrozenModel
 
 if TYPE_CHECKING:
@@ -130,63 +132,64 @@ def compare(
     Raises:
         JobError: the original could not be measured, or the text not read.
     """
-    path = text if text is not None else shipped_text("evaluation")
-    content = read_text(path)
-    with Comparison(bay, original, content, window=window, tokens=tokens, tasks=tasks, limit=limit) as comparison:
-        tell(original)
-        first = comparison.original
-        rows = []
+    tell(original)
+    with Comparison(bay, original, text, window=window, tokens=tokens, tasks=tasks, limit=limit) as comparison:
         for each in quantized:
             tell(each)
-            rows.append(comparison.measure(each))
-    return QualityReport(
-        text=path.name,
-        text_sha256=sha256(content.encode()).hexdigest(),
-        window=window,
-        tokens=tokens,
-        original=first,
-        quantized=tuple(rows),
-    )
+            comparison.measure(each)
+    return comparison.report
 
 
 class Comparison:
-    """Measures models against one original, whose distributions are kept in a temporary file meanwhile."""
+    """Measures models against one original, whose distributions are kept in temporary files meanwhile.
+
+    Arguments and errors as of `compare`.
+    """
 
     def __init__(
         self,
         bay: Bay,
         original: str,
-        text: str,
+        text: Path | None = None,
         *,
         window: int = 512,
         tokens: int = 4096,
         tasks: Sequence[str] = (),
         limit: int | None = None,
     ) -> None:
+        path = text if text is not None else shipped_text("evaluation")
+        content = read_text(path)
         self._bay = bay
         self._folder = tempfile.TemporaryDirectory(prefix="enginebay-quality-", ignore_cleanup_errors=True)
         self._asked: dict[str, Any] = {
-            "text": text, "window": window, "tokens": tokens, "tasks": list(tasks), "limit": limit,
+            "text": content, "window": window, "tokens": tokens, "tasks": list(tasks), "limit": limit,
             "kept": self._folder.name,
         }  # fmt: skip
-        self.original = self._run(original, first=True)
-        if self.original.problem:
+        first = self._run(original, first=True)
+        if first.problem:
             self.close()
-            raise JobError(f"{original} could not be measured: {self.original.problem}", value=original)
+            raise JobError(f"{original} could not be measured: {first.problem}", value=original)
+        self.report = QualityReport(
+            text=path.name,
+            text_sha256=sha256(content.encode()).hexdigest(),
+            window=window,
+            tokens=tokens,
+            original=first,
+            quantized=(),
+        )
+        """What has been measured so far."""
 
-    def measure(self, reference: str, engine: str | None = None) -> Quality:
-        """Measure one model; what goes wrong is told by its `problem`.
-
-        Args:
-            engine: what runs it; None takes the fastest.
-        """
-        found = self._run(reference, engine=engine)
-        before, after = self.original.perplexity, found.perplexity
+    def measure(self, reference: str) -> Quality:
+        """Measure one model in the engine that runs it fastest; what goes wrong is told by its `problem`."""
+        found = self._run(reference)
+        before, after = self.report.original.perplexity, found.perplexity
         loss = after / before - 1 if before and after else None
-        return found.model_copy(update={"perplexity_loss": loss})
+        found = found.model_copy(update={"perplexity_loss": loss})
+        self.report = self.report.model_copy(update={"quantized": (*self.report.quantized, found)})
+        return found
 
     def close(self) -> None:
-        """Remove the temporary file."""
+        """Remove the temporary files."""
         self._folder.cleanup()
 
     def __enter__(self) -> Comparison:
@@ -195,21 +198,21 @@ class Comparison:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
-    def _run(self, reference: str, *, first: bool = False, engine: str | None = None) -> Quality:
+    def _run(self, reference: str, *, first: bool = False) -> Quality:
         info = self._bay.models.info(reference)
         row = Quality(
             reference=reference,
             type=info.quantization,
             quantizer=str(read_record(info.path).get("made_of", {}).get("backend", "")) if info.path else "",
             bytes=info.weight_bytes,
-            bits_per_weight=8 * info.weight_bytes / info.parameters if info.parameters else 0.0,
+            bits_per_weight=info.bits_per_weight,
         )
         told: dict[str, Any] = {}
         embeds = info.embedding is not None
         try:
             call_in_child(
                 "enginebay.evaluation.quality:measure_here",
-                {**self._asked, "model": reference, "first": first, "engine": engine, "embeds": embeds},
+                {**self._asked, "model": reference, "first": first, "embeds": embeds},
                 told.update,
                 name="the measurement",
                 value=reference,
@@ -232,10 +235,8 @@ def measure_here(question: dict[str, Any], tell: Tell) -> None:
 
 
 def _measure_generator(bay: Bay, question: Mapping[str, Any], tell: Tell) -> None:
-    model, window = question["model"], question["window"]
-    chosen: dict[str, Any] = {"conversion": "never", "context_length": max(window, 512)}
-    if question["engine"]:
-        chosen["backend"] = question["engine"]
+    model = question["model"]
+    chosen: dict[str, Any] = {"conversion": "never", "context_length": max(question["window"], WINDOW)}
     handle = bay.generator(model, **chosen)
     speeds = [
         handle.complete(prompt, max_tokens=TOKENS, temperature=0).timing.tokens_per_second
@@ -249,10 +250,10 @@ def _measure_generator(bay: Bay, question: Mapping[str, Any], tell: Tell) -> Non
             "memory_bytes": _resident(),
         }
     )
-    if not {Feature.SCORING, Feature.LOGITS} & handle.spec.features:
+    if Feature.SCORING not in given_features(handle.spec):
         bay.release(handle)
         try:
-            handle = bay.generator(model, conversion="never", context_length=max(window, 512), features=["scoring"])
+            handle = bay.generator(model, **chosen, features=["scoring"])
         except NoMatchError:
             return
     tell({"scored_by": handle.spec.name, **_scored(handle, question)})
@@ -301,17 +302,24 @@ def _scored(handle: GeneratorHandle, question: Mapping[str, Any]) -> dict[str, A
     window, stride = checked_window(min(question["window"], handle.context_length), None, handle.context_length)
     kept = _Kept(Path(question["kept"]), ids, write=question["first"])
     logprobs: list[float] = []
-    for each in passes(ids, window, stride):
-        try:
-            logits = handle.prompt_logits(each.tokens[:-1])
-        except Exception:
-            if logprobs or Feature.LOGITS in handle.spec.features:
-                raise
-            return {"perplexity": handle.perplexity(question["text"], window=window).value}  # scores alone
-        rows = logits[each.first - 1 :]
-        logprobs += scores_of(rows, each.tokens[each.first :]).logprobs.tolist()
-        kept.take(rows)
+    if _hands_over_logits(handle, ids):
+        for each in passes(ids, window, stride):
+            rows = handle.prompt_logits(each.tokens[:-1])[each.first - 1 :]
+            logprobs += scores_of(rows, each.tokens[each.first :]).logprobs.tolist()
+            kept.take(rows)
+    else:
+        for part in handle.score_windows(ids, window, stride):
+            logprobs += part.tolist()
     return {"perplexity": perplexity_of(logprobs, window, stride).value, **kept.divergence()}
+
+
+def _hands_over_logits(handle: GeneratorHandle, ids: Sequence[int]) -> bool:
+    """Whole distributions, not only the scores of given tokens."""
+    try:
+        handle.prompt_logits(ids[:1])
+    except UnsupportedFeatureError:
+        return False
+    return True
 
 
 class _Kept:
@@ -357,14 +365,8 @@ class _Kept:
 def divergences(reference: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
     """KL(reference || other) of each row of raw logits in nats; vocabularies padded to other lengths are cut."""
     width = min(reference.shape[1], other.shape[1])
-    p, q = _log_softmax(reference[:, :width]), _log_softmax(other[:, :width])
+    p, q = log_softmax(reference[:, :width]), log_softmax(other[:, :width])
     return np.asarray(np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0.0))
-
-
-def _log_softmax(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    scores = np.asarray(rows, dtype=np.float64)
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
 
 
 def _pieces(one: NDArray[Any], two: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
@@ -377,15 +379,3 @@ def _resident() -> int:
     import psutil
 
     return int(psutil.Process(os.getpid()).memory_info().rss)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        JobError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"cannot read {path} as UTF-8 text: {error}", value=str(path)) from error

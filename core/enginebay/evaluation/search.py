@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginebay.errors import JobError
-from enginebay.evaluation.quality import Comparison, Quality, QualityReport, read_text
+from enginebay.evaluation.quality import Comparison, QualityReport
 from enginebay.matching.decision import Reason
 from enginebay.matching.quantizers import Candidate
-from enginebay.quantizing import check_source, shipped_text
+from enginebay.quantizing import check_source
 
 if TYPE_CHECKING:
     from enginebay.bay import Bay
@@ -22,36 +21,17 @@ MAX_PERPLEXITY_LOSS = 0.03
 """Share by which the perplexity may rise when nobody says how much."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Search:
     """What was tried and what was found.
 
     Attributes:
-        original: the model as it was.
-        text, text_sha256, window, tokens: as of `QualityReport`.
-        tried: each type that was made and measured, in that order.
-        best: the result, and its figures; None when no type loses little enough.
+        report: the model as it was, and each type that was made and measured, in that order.
+        best: the result; None when no type loses little enough.
     """
 
-    original: Quality
-    text: str
-    text_sha256: str
-    window: int
-    tokens: int
-    tried: list[tuple[Candidate, Quality]] = field(default_factory=list)
-    best: tuple[Candidate, QuantizedModel, Quality] | None = None
-
-    @property
-    def report(self) -> QualityReport:
-        """All that was measured."""
-        return QualityReport(
-            text=self.text,
-            text_sha256=self.text_sha256,
-            window=self.window,
-            tokens=self.tokens,
-            original=self.original,
-            quantized=tuple(quality for _, quality in self.tried),
-        )
+    report: QualityReport
+    best: QuantizedModel | None
 
 
 def worth_trying(found: Sequence[Candidate], bits: float) -> list[Candidate]:
@@ -106,38 +86,32 @@ def find_best(
     jobs = {**(quantize or {})}
     output = jobs.pop("output", None)
     check_source(info, jobs.get("requantize", False))
-    bits = 8 * info.weight_bytes / info.parameters if info.parameters else 64.0
-    sizes = worth_trying(found, bits)
+    sizes = worth_trying(found, info.bits_per_weight or 64.0)
     if not sizes:
         raise JobError(
             f"no type of {model} fits", value=model, hint=nearest_way_out(found) or "see: enginebay quantize --list"
         )
     tell(f"measuring {model}")
-    path = text if text is not None else shipped_text("evaluation")
-    content = read_text(path)
-    with Comparison(bay, model, content, window=window, tokens=tokens) as comparison:
-        digest = sha256(content.encode()).hexdigest()
-        search = Search(comparison.original, path.name, digest, window, tokens)
-        if search.original.perplexity is None:
+    best: tuple[Candidate, QuantizedModel] | None = None
+    with Comparison(bay, model, text, window=window, tokens=tokens) as comparison:
+        if comparison.report.original.perplexity is None:
             raise JobError(f"no engine here gives the perplexity of {model}", value=model)
         low, high = 0, len(sizes)  # sizes[high:] are good enough or too large, as far as is known
         while low < high:
             middle = (low + high) // 2
             one = sizes[middle]
             tell(f"{one.type.name} by {one.backend}")
-            made = bay.quantize_as(model, one, **jobs)
-            quality = comparison.measure(str(made.path), engine=None)
-            search.tried.append((one, quality))
+            made = bay.quantize_as(info, one, **jobs)
+            loss = comparison.measure(str(made.path)).perplexity_loss
             if _too_large(one, made):
                 high = middle
-            elif quality.perplexity_loss is not None and quality.perplexity_loss <= max_perplexity_loss:
-                search.best, high = (one, made, quality), middle
+            elif loss is not None and loss <= max_perplexity_loss:
+                best, high = (one, made), middle
             else:
                 low = middle + 1
-    if search.best is not None and output is not None:
-        one, _, quality = search.best
-        search.best = (one, bay.quantize_as(model, one, output=output, **jobs), quality)
-    return search
+    if best is not None and output is not None:
+        best = (best[0], bay.quantize_as(info, best[0], output=output, **jobs))
+    return Search(comparison.report, best[1] if best is not None else None)
 
 
 def _too_large(one: Candidate, made: QuantizedModel) -> bool:

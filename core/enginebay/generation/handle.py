@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,7 +36,7 @@ from enginebay.prompts.chat_template import ChatTemplate, RenderedPrompt
 from enginebay.prompts.messages import Messages, as_messages
 from enginebay.prompts.tools import Tool
 from enginebay.sampling.logits_generator import LogitsGenerator
-from enginebay.sampling.plan import make_params
+from enginebay.sampling.plan import given_features, make_params
 from enginebay.spec import BackendSpec, Feature
 
 if TYPE_CHECKING:
@@ -209,10 +209,18 @@ class GeneratorHandle(Handle[Generator]):
         if len(tokens) < 2:
             raise InvalidParameterError("a perplexity needs two tokens at least", value=text)
         logprobs: list[float] = []
-        for each in passes(tokens, window, stride):
-            logprobs += self.score(each.tokens).logprobs[each.first - 1 :].tolist()
+        for part in self.score_windows(tokens, window, stride):
+            logprobs += part.tolist()
             tell(len(logprobs) / (len(tokens) - 1))
         return perplexity_of(logprobs, window, stride)
+
+    def score_windows(self, tokens: Sequence[int], window: int, stride: int) -> Iterator[NDArray[np.float64]]:
+        """Log-probabilities of a text of any length: of each token but the first, in the windows of `passes`.
+
+        Raises as `log_likelihood` does.
+        """
+        for each in passes(tokens, window, stride):
+            yield self.score(each.tokens).logprobs[each.first - 1 :]
 
     def prompt_logits(self, tokens: Sequence[int]) -> NDArray[np.floating]:
         """Raw logits that follow each of the tokens, shape (tokens, vocabulary). Raises as `log_likelihood` does."""
@@ -228,7 +236,7 @@ class GeneratorHandle(Handle[Generator]):
 
     def _check_scores(self) -> None:
         self.check_open()
-        if not {Feature.SCORING, Feature.LOGITS} & self.spec.features:
+        if Feature.SCORING not in given_features(self.spec):
             raise UnsupportedFeatureError(
                 f"the backend {self.spec.name!r} does not score texts that are given",
                 value=self.spec.name,

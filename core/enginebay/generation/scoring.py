@@ -62,13 +62,14 @@ def continuation_ids(
     """
     kept = before.rstrip()
     text = before[len(kept) :] + text
-    first = tokenize(kept, add_bos=True) if kept else []
     whole = tokenize(kept + text, add_bos=True)
     if kept:
-        return whole, min(len(first), len(whole))
+        return whole, min(len(tokenize(kept, add_bos=True)), len(whole))
     alone = tokenize(text)
-    start = len(whole) - len(alone)
-    return (whole, start) if start else ([*tokenize(begin), *alone], len(tokenize(begin)))
+    if len(whole) > len(alone):
+        return whole, len(whole) - len(alone)
+    start = tokenize(begin)
+    return [*start, *alone], len(start)
 
 
 @dataclass(frozen=True, slots=True)

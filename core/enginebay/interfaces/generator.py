@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from enginebay.errors import GenerationError, UnsupportedFeatureError
 from enginebay.interfaces._threads import close_iterator, items_from_thread
-from enginebay.interfaces.logits import LogitsModel
+from enginebay.interfaces.logits import LogitsModel, log_softmax
 from enginebay.sampling.params import SamplingParams
 
 
@@ -166,9 +166,8 @@ def scores_of(logits: NDArray[np.floating], tokens: Sequence[int]) -> Scores:
     greedy = np.empty(len(wanted), dtype=np.bool_)
     for start in range(0, len(wanted), _ROWS):
         part = slice(start, start + _ROWS)
-        rows, chosen = np.asarray(logits[part], dtype=np.float64), wanted[part]
-        rows = rows - rows.max(axis=1, keepdims=True)
-        logprobs[part] = rows[np.arange(len(rows)), chosen] - np.log(np.exp(rows).sum(axis=1))
+        rows, chosen = log_softmax(logits[part]), wanted[part]
+        logprobs[part] = rows[np.arange(len(rows)), chosen]
         greedy[part] = rows.argmax(axis=1) == chosen
     return Scores(logprobs, greedy)
 

@@ -11,6 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Natural-log probabilities of raw logits, over the last axis."""
+    scores = np.asarray(logits, dtype=np.float64)
+    highest = scores.max(axis=-1, keepdims=True)
+    totals = np.log(np.exp(scores - highest).sum(axis=-1, keepdims=True))
+    return np.asarray(scores - (highest + totals), dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The tokens of a model.

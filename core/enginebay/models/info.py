@@ -74,6 +74,11 @@ class ModelInfo(FrozenModel):
         return bool(self.quantization) and self.quantization.upper() not in _WHOLE
 
     @property
+    def bits_per_weight(self) -> float:
+        """Bits of stored weights over the number of weights; 0 when that is not known."""
+        return 8 * self.weight_bytes / self.parameters if self.parameters else 0.0
+
+    @property
     def digest(self) -> str:
         """Short digest of the facts that decide speed: two files with equal shape and weights share it."""
         facts = (self.format, self.architecture, self.quantization, self.parameters, self.weight_bytes, self.layers)

@@ -8,13 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enginebay.interfaces.generator import TokenLogprob
-
-
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Natural-log probabilities of raw logits, shape (vocabulary,)."""
-    scores = np.asarray(logits, dtype=np.float64)
-    highest = scores.max()
-    return np.asarray(scores - (highest + np.log(np.exp(scores - highest).sum())), dtype=np.float64)
+from enginebay.interfaces.logits import log_softmax
 
 
 def token_logprob(token: int, logits: NDArray[np.floating], wanted: int, text_of: Callable[[int], str]) -> TokenLogprob:

@@ -21,6 +21,7 @@ from enginebay.errors import (
 )
 from enginebay.generation.results import Result
 from enginebay.interfaces.generator import FinishReason
+from enginebay.sampling.plan import given_features
 from enginebay.spec import Feature
 from enginebay.testing.checks import (
     LIMIT,
@@ -361,7 +362,7 @@ def logprobs_are_of_the_raw_distribution(subject: GeneratorSubject) -> None:
 def given_texts_are_scored(subject: GeneratorSubject) -> None:
     """Scores of a given text are the log-probabilities that it was generated with, and add up."""
     handle = subject.handle
-    if not {Feature.SCORING, Feature.LOGITS} & handle.spec.features:
+    if Feature.SCORING not in given_features(handle.spec):
         refused(UnsupportedFeatureError, lambda: handle.perplexity("a text"), "a perplexity", handle.spec.name)
         refused(UnsupportedFeatureError, lambda: handle.log_likelihood("a text"), "a log-likelihood", handle.spec.name)
         return

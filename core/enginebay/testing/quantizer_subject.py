@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginebay.interfaces.jobs import JobEvent
 from enginebay.models.headers import read_info
+from enginebay.sampling.plan import given_features
 from enginebay.spec import BackendSpec, Feature, Interface
 from enginebay.testing.checks import require
 
@@ -102,7 +103,7 @@ class QuantizerSubject:
         made = self.spec.type(to)
         assert made is not None
         engines = (spec for spec in self.bay.plugins.specs(Interface.GENERATOR) if spec.name in made.engines)
-        return any({Feature.SCORING, Feature.LOGITS} & spec.features for spec in engines)
+        return any(Feature.SCORING in given_features(spec) for spec in engines)
 
     def left_over(self, place: Path) -> list[str]:
         """What stands in the folder of a result that was not made."""
