@@ -44,7 +44,7 @@ def quantize(source: Path, target: Path, to: str, *, large: bool, all_products: 
         large: weights lie in a file beside.
         all_products: the products that narrow, too, which else stay as they are.
     """
-    # Given a path, onnxruntime writes a file of its own beside the source, which stays there when the process is killed.
+    # Given a path, onnxruntime writes a file of its own beside the source: one that is killed leaves it there.
     quantize_dynamic(
         onnx.load(source),
         target,
