@@ -1,7 +1,8 @@
-"""Quantising the real model by a quantizer's own `run`, and what is made of it."""
+"""Quantising by a quantizer's own `run`, and what is made of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,27 @@ class Quantized:
     events: list[JobEvent] = field(default_factory=list)
 
 
+def run_quantizer(
+    quantizer: Quantizer,
+    model: Path,
+    to: str,
+    output: Path,
+    events: Callable[[JobEvent], None] = lambda event: None,
+    **more: Any,
+) -> Path:
+    """Quantise, with the output's folder as the cache and two threads, and give the path of the result."""
+    job = QuantizationJob(model=model, to=to, output=output, threads=2, **{"cache": output.parent, **more})
+    quantizer.run(job, events)
+    return output
+
+
 def quantized(quantizer: Quantizer, source: Path, to: str, folder: Path, **options: Any) -> Quantized:
     """The model at `source`, quantised into `folder`."""
     events: list[JobEvent] = []
-    job = QuantizationJob(
-        model=source,
-        to=to,
-        output=folder / to,
-        calibration=shipped_text("calibration"),
-        threads=2,
-        options=options,
-        cache=folder,
-    )
-    quantizer.run(job, events.append)
-    before, after = read_info(source), read_info(job.output)
-    return Quantized(job.output, 8 * after.weight_bytes / before.parameters, lost_on_the_way(before, after), events)
+    text = shipped_text("calibration")
+    made = run_quantizer(quantizer, source, to, folder / to, events.append, calibration=text, options=options)
+    before, after = read_info(source), read_info(made)
+    return Quantized(made, 8 * after.weight_bytes / before.parameters, lost_on_the_way(before, after), events)
 
 
 def perplexity_and_answer(folder: Path, backend: str, hardware: HardwareProfile) -> tuple[float, str]:

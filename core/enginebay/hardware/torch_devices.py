@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enginebay.hardware.profile import Device
-from enginebay.spec import DeviceKind
+from enginebay.spec import DeviceKind, RuntimeReport
 
 _NAMES = {DeviceKind.CPU: "cpu", DeviceKind.CUDA: "cuda", DeviceKind.ROCM: "cuda", DeviceKind.METAL: "mps"}
 
@@ -12,6 +12,18 @@ def torch_device(device: Device) -> str:
     """PyTorch's name of a device: "cuda:1" for the id "cuda:1" or "rocm:1", "mps" for Metal's."""
     index = device.id.partition(":")[2]
     return _NAMES[device.kind] + (f":{index}" if index.isdigit() else "")
+
+
+def torch_report(version: str, kinds: frozenset[DeviceKind] = frozenset({DeviceKind.CPU})) -> RuntimeReport:
+    """The report of a library on PyTorch, which this imports.
+
+    Args:
+        version: of the library.
+        kinds: devices that it can use here.
+    """
+    import torch
+
+    return RuntimeReport(version=version, device_kinds=kinds, details=f"torch {torch.__version__}")
 
 
 def torch_kinds() -> frozenset[DeviceKind]:

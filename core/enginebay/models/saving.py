@@ -11,7 +11,7 @@ from enginebay.interfaces.jobs import Events, JobEvent
 from enginebay.interfaces.quantizer import QuantizationJob
 from enginebay.models.quietly import quietly
 from enginebay.models.safetensors import read_json
-from enginebay.models.tokenizer import FILES
+from enginebay.models.tokenizer import travelling
 
 
 def check_unquantized(folder: Path) -> None:
@@ -92,9 +92,8 @@ def save_quantized(model: Any, job: QuantizationJob) -> None:
 
 def copy_files(source: Path, target: Path) -> None:
     """Copy what must travel with the weights: tokenizer, chat template, generation settings."""
-    for name in FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    for name in travelling(source):
+        shutil.copyfile(source / name, target / name)
 
 
 def quantize_while_loading(job: QuantizationJob, events: Events, config: Any, **arguments: Any) -> None:

@@ -21,6 +21,11 @@ FILES = (
 """What must travel with the weights, where it is there."""
 
 
+def travelling(folder: Path) -> list[str]:
+    """Those of `FILES` that a model's folder has."""
+    return [name for name in FILES if (folder / name).exists()]
+
+
 class Tokenizer:
     """A model's tokenizer, by Hugging Face's tokenizers library.
 

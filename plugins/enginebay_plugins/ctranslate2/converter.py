@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from enginebay import ConversionRequest
 from enginebay.errors import ConversionError, ModelFormatError
 from enginebay.models.conversion import Report
-from enginebay.models.tokenizer import FILES
+from enginebay.models.tokenizer import travelling
 
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 _ERRORS = (ValueError, KeyError, RuntimeError, OSError, AttributeError, AssertionError, SafetensorError)
@@ -64,9 +64,9 @@ def write(source: Path, target: Path, quantization: str, report: Report, *, load
     Raises:
         ModelFormatError: CTranslate2 does not know the architecture, or the source is broken.
     """
-    present = [name for name in FILES if (source / name).exists()]
+    kept = travelling(source)
     try:
-        converter = _Converter(str(source), report, quantization, copy_files=present, load_as_float16=load_as_float16)
+        converter = _Converter(str(source), report, quantization, copy_files=kept, load_as_float16=load_as_float16)
         converter.convert(str(target), quantization=quantization)
     except _ERRORS as error:
         raise ModelFormatError(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from enginebay import DeviceKind, RuntimeReport
+from enginebay import RuntimeReport
+from enginebay.hardware.torch_devices import torch_report
 
 
 def check() -> RuntimeReport:
     """Version of LLM Compressor; the quantizer computes on the CPU."""
     import llmcompressor
-    import torch
 
-    return RuntimeReport(
-        version=llmcompressor.__version__,
-        device_kinds=frozenset({DeviceKind.CPU}),
-        details=f"torch {torch.__version__}",
-    )
+    return torch_report(llmcompressor.__version__)

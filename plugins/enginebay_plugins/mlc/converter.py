@@ -13,7 +13,7 @@ from pathlib import Path
 from enginebay import ConversionRequest, DeviceKind
 from enginebay.errors import ConversionError, ModelFormatError
 from enginebay.models.conversion import Report
-from enginebay.models.tokenizer import FILES, Tokenizer
+from enginebay.models.tokenizer import Tokenizer, travelling
 
 CONFIG = "mlc-chat-config.json"
 _TEMPLATE = "LM"
@@ -65,8 +65,8 @@ def write(
     run("convert_weight", str(source), "--quantization", quantization, "-o", str(target))
     report("writing the configuration", 0.8)
     run("gen_config", str(source), "--quantization", quantization, "--conv-template", _TEMPLATE, "-o", str(target))
-    for name in FILES:
-        if (source / name).exists() and not (target / name).exists():
+    for name in travelling(source):
+        if not (target / name).exists():
             shutil.copyfile(source / name, target / name)
     _tell_ends(target)
     if device:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from enginebay import DeviceKind, RuntimeReport
+from enginebay import RuntimeReport
+from enginebay.hardware.torch_devices import torch_report
 
 
 def check() -> RuntimeReport:
     """Version of torchao; the quantizer computes on the CPU."""
-    import torch
     import torchao
 
-    return RuntimeReport(
-        version=torchao.__version__,
-        device_kinds=frozenset({DeviceKind.CPU}),
-        details=f"torch {torch.__version__}",
-    )
+    return torch_report(torchao.__version__)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from enginebay import RuntimeReport
-from enginebay.hardware.torch_devices import torch_kinds
+from enginebay.hardware.torch_devices import torch_kinds, torch_report
 
 
 def check() -> RuntimeReport:
     """Version of transformers, and the devices that the installed PyTorch was built for and sees."""
-    import torch
     import transformers
 
-    return RuntimeReport(
-        version=transformers.__version__, device_kinds=torch_kinds(), details=f"torch {torch.__version__}"
-    )
+    return torch_report(transformers.__version__, torch_kinds())

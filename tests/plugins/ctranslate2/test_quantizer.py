@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 
 from enginebay import Bay, HardwareProfile, ModelFormat
 from enginebay.errors import ModelFormatError
-from enginebay.interfaces.jobs import JobCancelled, JobEvent
-from enginebay.interfaces.quantizer import QuantizationJob
+from enginebay.interfaces.jobs import Events, JobCancelled, JobEvent
 from enginebay.models.headers import read_info
 from enginebay_plugins.ctranslate2 import CTRANSLATE2_QUANTIZER
 from enginebay_plugins.ctranslate2.quantizer import CTranslate2Quantizer
+from quantized_folders import run_quantizer
 from tiny_encoders import TEXTS, make_tiny
 from tiny_llama import make_tiny_llama
 
@@ -32,11 +32,8 @@ Quantise = Callable[..., Path]
 def quantise(tmp_path: Path) -> Quantise:
     """A function that quantises a model and gives the path of the result."""
 
-    def run(model: Path, to: str, events: Callable[[JobEvent], None] = lambda event: None, **options: Any) -> Path:
-        output = tmp_path / f"made-{to}"
-        job = QuantizationJob(model=model, to=to, output=output, threads=2, options=options, cache=tmp_path)
-        CTranslate2Quantizer().run(job, events)
-        return output
+    def run(model: Path, to: str, *events: Events, **options: Any) -> Path:
+        return run_quantizer(CTranslate2Quantizer(), model, to, tmp_path / f"made-{to}", *events, options=options)
 
     return run
 

@@ -17,7 +17,7 @@ from llama_cpp._ggml import libggml
 
 from enginebay import Bay, HardwareProfile
 from enginebay.errors import JobError
-from enginebay.interfaces.jobs import JobCancelled, JobEvent
+from enginebay.interfaces.jobs import Events, JobCancelled, JobEvent
 from enginebay.interfaces.quantizer import QuantizationJob
 from enginebay.models.gguf import FILE_TYPES, TENSOR_TYPES, read_gguf
 from enginebay.models.headers import read_info
@@ -27,6 +27,7 @@ from enginebay_plugins.llama_cpp.importance import WINDOW, importance_matrix
 from enginebay_plugins.llama_cpp.logs import LOG
 from enginebay_plugins.llama_cpp.quantization_types import TYPES
 from enginebay_plugins.llama_cpp.quantizer import LlamaCppQuantizer
+from quantized_folders import run_quantizer
 from tiny_gguf import CONTEXT, INNER, write_tiny
 
 Quantise = Callable[..., Path]
@@ -36,11 +37,8 @@ Quantise = Callable[..., Path]
 def quantise(tmp_path: Path) -> Quantise:
     """A function that quantises a model and gives the path of the result."""
 
-    def run(model: Path, to: str, events: Callable[[JobEvent], None] = lambda event: None, **more: Any) -> Path:
-        output = tmp_path / f"{model.stem}-{to}.gguf"
-        job = QuantizationJob(model=model, to=to, output=output, threads=2, **{"cache": tmp_path, **more})
-        LlamaCppQuantizer().run(job, events)
-        return output
+    def run(model: Path, to: str, *events: Events, **more: Any) -> Path:
+        return run_quantizer(LlamaCppQuantizer(), model, to, tmp_path / f"{model.stem}-{to}.gguf", *events, **more)
 
     return run
 

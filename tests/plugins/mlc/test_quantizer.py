@@ -18,12 +18,12 @@ import pytest
 from enginebay import Bay, DeviceKind, ModelFormat
 from enginebay.errors import JobError, ModelFormatError
 from enginebay.hardware.profile import HardwareProfile
-from enginebay.interfaces.jobs import JobCancelled, JobEvent
-from enginebay.interfaces.quantizer import QuantizationJob
+from enginebay.interfaces.jobs import Events, JobCancelled, JobEvent
 from enginebay.models.headers import read_info
 from enginebay_plugins.mlc import MLC_QUANTIZER
 from enginebay_plugins.mlc.converter import library_of
 from enginebay_plugins.mlc.quantizer import MlcQuantizer
+from quantized_folders import run_quantizer
 from tiny_llama import make_tiny_llama
 
 TYPES = [made.name for made in MLC_QUANTIZER.types]
@@ -36,11 +36,8 @@ Quantise = Callable[..., Path]
 def quantise(stand_in: Path, tmp_path: Path) -> Quantise:
     """A function that quantises a model by the stand-in and gives the path of the result."""
 
-    def run(model: Path, to: str, events: Callable[[JobEvent], None] = lambda event: None, **options: Any) -> Path:
-        output = tmp_path / f"made-{to}"
-        job = QuantizationJob(model=model, to=to, output=output, threads=2, options=options, cache=tmp_path)
-        MlcQuantizer().run(job, events)
-        return output
+    def run(model: Path, to: str, *events: Events, **options: Any) -> Path:
+        return run_quantizer(MlcQuantizer(), model, to, tmp_path / f"made-{to}", *events, options=options)
 
     return run
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from enginebay import Bay, ConversionRequest, HardwareProfile, ModelFormat
 from enginebay.errors import JobError, ModelFormatError
-from enginebay.interfaces.jobs import JobCancelled, JobEvent
-from enginebay.interfaces.quantizer import QuantizationJob
+from enginebay.interfaces.jobs import Events, JobCancelled, JobEvent
 from enginebay.models.headers import read_info
 from enginebay_plugins.onnx import ONNX_QUANTIZER, writing
 from enginebay_plugins.onnx.converter import convert
 from enginebay_plugins.onnx.quantizer import OnnxQuantizer
+from quantized_folders import run_quantizer
 from tiny_encoders import TEXTS, make_tiny
 
 TYPES = [made.name for made in ONNX_QUANTIZER.types]
@@ -40,11 +40,10 @@ Quantise = Callable[..., Path]
 def quantise(tmp_path: Path) -> Quantise:
     """A function that quantises a model and gives the path of the result."""
 
-    def run(model: Path, to: str, events: Callable[[JobEvent], None] = lambda event: None, **options: Any) -> Path:
-        output = tmp_path / f"made-{to}-{len(options)}"
-        job = QuantizationJob(model=model, to=to, output=output, threads=2, options=options, cache=tmp_path)
-        OnnxQuantizer().run(job, events)
-        return output
+    def run(model: Path, to: str, *events: Events, **options: Any) -> Path:
+        return run_quantizer(
+            OnnxQuantizer(), model, to, tmp_path / f"made-{to}-{len(options)}", *events, options=options
+        )
 
     return run
 
