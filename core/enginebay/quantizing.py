@@ -289,6 +289,8 @@ def _finish(work: QuantizationWork, beside: Path, target: Path, facts: Mapping[s
 
 def _result(work: QuantizationWork, target: Path, info: ModelInfo, seconds: float) -> QuantizedModel:
     record = read_record(target)
+    # Packed weights cannot be counted: the record has their number from the source.
+    counted = info.model_copy(update={"parameters": record["quantized"]["parameters"]})
     return QuantizedModel(
         path=target,
         format=info.format,
@@ -297,7 +299,7 @@ def _result(work: QuantizationWork, target: Path, info: ModelInfo, seconds: floa
         engines=work.candidate.type.engines,
         source_bytes=record["quantized"]["source_bytes"],
         bytes=info.weight_bytes,
-        bits_per_weight=info.bits_per_weight,
+        bits_per_weight=counted.bits_per_weight,
         seconds=seconds,
         fingerprint=record["fingerprint"],
     )
