@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_ID_BYTES = 512
 """The least that any of the stores takes."""
 
+_TOGETHER = 1000
+"""Records whose vectors are looked at together."""
+
 _FLOAT32 = np.dtype(np.float32)
 _BOOLEANS = (bool, np.bool_)
 _INTEGERS = (int, np.integer)
@@ -35,8 +38,12 @@ def checked_records(collection: CollectionInfo, records: Iterable[Record]) -> li
         if not isinstance(record, Record):
             raise RecordError(f"{record!r} is no Record", value=record)
     checked_ids([record.id for record in given])
-    with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float32 are looked at more closely
-        return [_checked(collection, record) for record in given]
+    sound = [
+        one
+        for start in range(0, len(given), _TOGETHER)
+        for one in _are_sound(collection, given[start : start + _TOGETHER])
+    ]
+    return [_checked(collection, *pair) for pair in zip(given, sound, strict=True)]
 
 
 def checked_ids(ids: Sequence[str]) -> list[str]:
@@ -99,28 +106,61 @@ def checked_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, Metad
     return kept
 
 
-def _checked(collection: CollectionInfo, record: Record) -> Record:
+def _checked(collection: CollectionInfo, record: Record, sound: bool) -> Record:
+    """The record itself, where it is as stores take it: making another one takes a while."""
     if record.text is not None and (fault := text_fault(record.text)):
         raise RecordError(f"the text of {record.id!r} {fault}", value=record.text)
-    vector = record.vector
-    if not _is_sound(collection, vector):
-        vector = checked_vector(collection, vector, f"the vector of {record.id!r}")
-        if collection.metric is Metric.COSINE and not vector.any():
-            raise RecordError(
-                f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
-            )
+    if sound and type(record) is Record and _is_plain(record.metadata):
+        return record
+    vector = record.vector if sound else checked_vector(collection, record.vector, f"the vector of {record.id!r}")
+    if not sound and collection.metric is Metric.COSINE and not vector.any():
+        raise RecordError(
+            f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
+        )
     return Record(record.id, vector, checked_metadata(record.metadata, record.id), record.text)
 
 
-def _is_sound(collection: CollectionInfo, vector: object) -> bool:
-    """Whether a vector needs no closer look: if its length is finite, so is each number, which takes longer to ask."""
-    return (
-        type(vector) is np.ndarray
-        and vector.dtype == _FLOAT32
-        and vector.shape == (collection.dimension,)
-        and vector.flags.c_contiguous
-        and 0 < float(vector.dot(vector)) < math.inf
-    )
+def _are_sound(collection: CollectionInfo, records: Sequence[Record]) -> list[bool]:
+    """Which vectors need no closer look: if a length is finite, so is each number, which takes longer to ask."""
+    shape = (collection.dimension,)
+    formed = [
+        type(vector) is np.ndarray and vector.dtype == _FLOAT32 and vector.shape == shape and vector.flags.c_contiguous
+        for vector in (record.vector for record in records)
+    ]
+    if not any(formed):
+        return formed
+    together = np.concatenate([record.vector for record, fits in zip(records, formed, strict=True) if fits])
+    rows = together.reshape(-1, collection.dimension)
+    with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float32 are looked at more closely
+        lengths = np.einsum("ij,ij->i", rows, rows)
+    finite = iter(((lengths > 0) & (lengths < np.inf)).tolist())
+    return [fits and next(finite) for fits in formed]
+
+
+def _is_plain(metadata: Mapping[str, Any]) -> bool:
+    """Whether metadata needs no closer look: it is a dict of Python's own scalars, its texts are ASCII."""
+    if type(metadata) is not dict:
+        return False
+    for name, value in metadata.items():
+        if type(name) is not str or not name or not _is_plain_text(name):
+            return False
+        kind = type(value)
+        if kind is str:
+            if not _is_plain_text(value):
+                return False
+        elif kind is int:
+            if value not in INT64:
+                return False
+        elif kind is float:
+            if not math.isfinite(value):
+                return False
+        elif kind is not bool:
+            return False
+    return True
+
+
+def _is_plain_text(text: str) -> bool:
+    return text.isascii() and "\0" not in text
 
 
 def _metadata_value(value: object, owner: str, name: str) -> MetadataValue:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic_core import to_json
 
 from enginebay.interfaces.vector_store import CollectionInfo, Metric, Record
 from enginebay.stores.exact_numbers import EXACT, split_number
@@ -28,8 +29,6 @@ _UNCOMPRESSED = {"lance-encoding:compression": "none"}
 
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number", list: "list"}
 _TYPES = {"string": pa.string(), "boolean": pa.bool_(), "list": pa.list_(pa.string())}
-
-_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def key_of(identity: str, namespace: str) -> str:
@@ -68,7 +67,7 @@ def columns_of(records: Sequence[Record], namespace: str) -> dict[str, pa.Array]
     vectors = pa.array(np.concatenate([one.vector for one in records]))
     columns = {
         "key": pa.array([start + one.id for one in records]),
-        "metadata": pa.array([_json(one.metadata) for one in records]),
+        "metadata": pa.array([to_json(one.metadata) for one in records], pa.string()),
         "text": pa.array([one.text for one in records], pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(vectors, len(records[0].vector)),
     }

@@ -6,7 +6,6 @@ than is tried again.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import threading
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from lancedb.background_loop import LOOP
 from lancedb.index import BTree, HnswSq
+from pydantic_core import from_json
 
 from enginebay.errors import CollectionNotFoundError, ConfigError, EngineClosedError, StoreError
 from enginebay.interfaces.filters import Filter
@@ -361,7 +361,7 @@ def _records(found: pa.Table, namespace: str) -> list[Record]:
         vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     start = len(key_of("", namespace))
     rows = zip(*(found[name].to_pylist() for name in _RECORD), vectors, strict=True)
-    return [Record(key[start:], vector, json.loads(metadata), text) for key, metadata, text, vector in rows]
+    return [Record(key[start:], vector, from_json(metadata), text) for key, metadata, text, vector in rows]
 
 
 def _hit(metric: Metric, record: Record, distance: float, with_vectors: bool) -> Hit:
