@@ -20,7 +20,9 @@ from psycopg.errors import (
     QueryCanceled,
     SerializationFailure,
 )
+from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic_core import from_json
 
 from enginebay.errors import ConfigError, EngineClosedError, StoreError
 from enginebay.opening import StoreRequest
@@ -154,6 +156,7 @@ class Connections:
             sql.SQL("SET statement_timeout TO {}").format(int(1000 * self._options.statement_timeout) or 1)
         )
         register_vector(connection)
+        set_json_loads(from_json, connection)
 
     def _translated(self, error: psycopg.Error) -> StoreError:
         hint = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -123,7 +124,7 @@ class PgvectorStore(VectorStore):
                 gone = connection.execute(self._sql("DELETE FROM {facts} WHERE name = %s RETURNING key"), [name])
                 for (key,) in gone.fetchall():
                     for named in (False, True):
-                        connection.execute(self._sql("DROP TABLE {table}", self._table_name(name, key, named)))
+                        connection.execute(self._sql("DROP TABLE {table}", _table_name(name, key, named)))
 
         self._connections.run(drop)
 
@@ -141,7 +142,7 @@ class PgvectorStore(VectorStore):
     def _copied(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> bool:
         """Write records that are all new, which is faster; False when one was there, and nothing was written."""
 
-        def copy(connection: Connection[Any], table: sql.Identifier) -> bool:
+        def copy(connection: Connection[Any], table: str) -> bool:
             try:
                 with connection.cursor() as cursor, cursor.copy(self._sql(_COPY, table)) as copying:
                     for row in copied_rows(records, namespace):
@@ -155,7 +156,7 @@ class PgvectorStore(VectorStore):
     def _replaced(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
         rows = [(namespace, one.id, metadata_text(one.metadata), one.text, one.vector) for one in records]
 
-        def write(connection: Connection[Any], table: sql.Identifier) -> None:
+        def write(connection: Connection[Any], table: str) -> None:
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.executemany(self._sql(_REPLACE, table), rows)
 
@@ -270,7 +271,7 @@ class PgvectorStore(VectorStore):
         if found.fetchone() is None:
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
         connection.execute(self._sql(_CREATE_FACTS))
-        connection.execute(self._sql("COMMENT ON TABLE {facts} IS {layout}", layout=sql.Literal(LAYOUT)))
+        connection.execute(self._sql(f"COMMENT ON TABLE {{facts}} IS '{LAYOUT}'"))
 
     def _create(self, connection: Connection[Any], info: CollectionInfo) -> None:
         with connection.transaction():
@@ -284,11 +285,11 @@ class PgvectorStore(VectorStore):
             if made is None:
                 return
             for named in (False, True):
-                self._make_table(connection, info, self._table_name(info.name, made[0], named))
+                self._make_table(connection, info, _table_name(info.name, made[0], named))
 
-    def _make_table(self, connection: Connection[Any], info: CollectionInfo, table: sql.Identifier) -> None:
+    def _make_table(self, connection: Connection[Any], info: CollectionInfo, table: str) -> None:
         options = self._options
-        connection.execute(self._sql(_CREATE_RECORDS, table, dimension=sql.Literal(info.dimension)))
+        connection.execute(self._sql(_CREATE_RECORDS, table, dimension=info.dimension))
         if options.metadata_index:
             connection.execute(self._sql("CREATE INDEX ON {table} USING gin (metadata)", table))
         if options.index == "hnsw":
@@ -297,9 +298,9 @@ class PgvectorStore(VectorStore):
                     "CREATE INDEX ON {table} USING hnsw (vector {operators}) "
                     "WITH (m = {m}, ef_construction = {candidates})",
                     table,
-                    operators=sql.SQL(_OPERATOR_CLASSES[info.metric]),
-                    m=sql.Literal(options.hnsw_m),
-                    candidates=sql.Literal(options.hnsw_ef_construction),
+                    operators=_OPERATOR_CLASSES[info.metric],
+                    m=options.hnsw_m,
+                    candidates=options.hnsw_ef_construction,
                 )
             )
 
@@ -326,7 +327,7 @@ class PgvectorStore(VectorStore):
         )
         candidates = str(min(max(limit, self._options.hnsw_ef_search), 1000))
 
-        def search(connection: Connection[Any], table: sql.Identifier) -> list[tuple[Any, ...]]:
+        def search(connection: Connection[Any], table: str) -> list[tuple[Any, ...]]:
             with connection.transaction() if indexed else nullcontext():
                 if indexed:
                     connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [candidates])
@@ -351,7 +352,7 @@ class PgvectorStore(VectorStore):
             collection, named, lambda connection, table: connection.execute(self._sql(statement, table), parameters)
         )
 
-    def _on(self, collection: CollectionInfo, named: bool, work: Callable[[Connection[Any], sql.Identifier], T]) -> T:
+    def _on(self, collection: CollectionInfo, named: bool, work: Callable[[Connection[Any], str], T]) -> T:
         """Do work on a table of a collection: that of the named namespaces, or of the one without a name."""
 
         def attempt(connection: Connection[Any]) -> T:
@@ -364,14 +365,14 @@ class PgvectorStore(VectorStore):
 
         return self._connections.run(attempt)
 
-    def _table(self, connection: Connection[Any], collection: CollectionInfo, named: bool) -> sql.Identifier:
+    def _table(self, connection: Connection[Any], collection: CollectionInfo, named: bool) -> str:
         with self._lock:
             key = self._keys.get(collection)
         if key is None:
             key = self._key(connection, collection)
             with self._lock:
                 self._keys[collection] = key
-        return self._table_name(collection.name, key, named)
+        return _table_name(collection.name, key, named)
 
     def _key(self, connection: Connection[Any], collection: CollectionInfo) -> int:
         found = connection.execute(
@@ -386,12 +387,23 @@ class PgvectorStore(VectorStore):
             )
         return int(found[0])
 
-    def _table_name(self, name: str, key: int, named: bool) -> sql.Identifier:
-        return sql.Identifier(self._options.schema_name, f"{name}_{key}{'_named' if named else ''}")
+    def _sql(self, text: str, table: str = "", **parts: str | int) -> str:
+        return _composed(text, self._options.schema_name, table, **parts)
 
-    def _sql(self, text: str, table: sql.Identifier | None = None, **parts: sql.Composable) -> sql.Composed:
-        facts = sql.Identifier(self._options.schema_name, "collections")
-        return sql.SQL(text).format(facts=facts, table=table, **parts)
+
+@lru_cache(maxsize=1000)
+def _composed(text: str, schema: str, table: str, **parts: str | int) -> str:
+    """A statement with its tables' names, quoted, and parts that are put in as they are.
+
+    Kept, because each call makes one of the same few statements.
+    """
+    names = {"facts": sql.Identifier(schema, "collections"), "table": sql.Identifier(schema, table)}
+    inserted = {name: sql.SQL(str(part)) for name, part in parts.items()}
+    return str(sql.SQL(text).format(**names, **inserted).as_string())
+
+
+def _table_name(collection: str, key: int, named: bool) -> str:
+    return f"{collection}_{key}{'_named' if named else ''}"
 
 
 def _make_extension(connection: Connection[Any], where: str) -> None:

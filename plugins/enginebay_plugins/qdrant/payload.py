@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json, to_json
 from qdrant_client import models
 
 from enginebay.interfaces.filters import Compare, Filter
@@ -35,7 +36,7 @@ def point_of(record: Record, namespace: str, metric: Metric) -> models.PointStru
         "id": record.id,
         NAMESPACE: namespace,
         "text": record.text,
-        "metadata": json.dumps(record.metadata, ensure_ascii=False),
+        "metadata": to_json(record.metadata).decode(),
         **{plain_name(name): value for name, value in typed_fields(record.metadata).items()},
     }
     vector = record.vector
@@ -46,14 +47,15 @@ def point_of(record: Record, namespace: str, metric: Metric) -> models.PointStru
 
 def unit(vector: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
     """The vector with length 1, and its length, which is that of a float32 vector; zero stays zero."""
-    length = float(np.linalg.norm(vector.astype(np.float64)))
+    exact = vector.astype(np.float64)
+    length = math.sqrt(exact.dot(exact))
     return (vector / length if length > 0 else vector), length
 
 
 def record_of(payload: Mapping[str, Any], vector: Any) -> Record:
     """The record that Qdrant gave back; without a vector, with an empty one."""
     numbers = np.asarray([] if vector is None else vector, dtype=np.float64) * payload.get("length", 1.0)
-    return Record(payload["id"], numbers.astype(np.float32), json.loads(payload["metadata"]), payload.get("text"))
+    return Record(payload["id"], numbers.astype(np.float32), from_json(payload["metadata"]), payload.get("text"))
 
 
 def condition(where: Filter | None, namespace: str | None) -> models.Filter | None:
