@@ -130,7 +130,10 @@ class VectorStore(ABC):
 
     @abstractmethod
     def upsert(self, collection: CollectionInfo, records: Sequence[Record], namespace: str) -> None:
-        """Write at most `max_batch` records; when it returns, they are durable."""
+        """Write at most `max_batch` records; when it returns, they are durable.
+
+        Records may be the caller's own, who may change their vectors and metadata afterwards: copy what is kept.
+        """
 
     @abstractmethod
     def query(
