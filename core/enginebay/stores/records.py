@@ -110,13 +110,15 @@ def _checked(collection: CollectionInfo, record: Record, sound: bool) -> Record:
     """The record itself, where it is as stores take it: making another one takes a while."""
     if record.text is not None and (fault := text_fault(record.text)):
         raise RecordError(f"the text of {record.id!r} {fault}", value=record.text)
-    if sound and type(record) is Record and _is_plain(record.metadata):
+    vector = record.vector
+    if not sound:
+        vector = checked_vector(collection, vector, f"the vector of {record.id!r}")
+        if collection.metric is Metric.COSINE and not vector.any():
+            raise RecordError(
+                f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
+            )
+    elif type(record) is Record and _is_plain(record.metadata):
         return record
-    vector = record.vector if sound else checked_vector(collection, record.vector, f"the vector of {record.id!r}")
-    if not sound and collection.metric is Metric.COSINE and not vector.any():
-        raise RecordError(
-            f"the vector of {record.id!r} is zero, which has no direction to compare by cosine", value=record.id
-        )
     return Record(record.id, vector, checked_metadata(record.metadata, record.id), record.text)
 
 
@@ -138,29 +140,24 @@ def _are_sound(collection: CollectionInfo, records: Sequence[Record]) -> list[bo
 
 
 def _is_plain(metadata: Mapping[str, Any]) -> bool:
-    """Whether metadata needs no closer look: it is a dict of Python's own scalars, its texts are ASCII."""
+    """Whether metadata needs no closer look: it is a dict of Python's own strings, numbers and booleans."""
     if type(metadata) is not dict:
         return False
     for name, value in metadata.items():
-        if type(name) is not str or not name or not _is_plain_text(name):
-            return False
-        kind = type(value)
-        if kind is str:
-            if not _is_plain_text(value):
-                return False
-        elif kind is int:
-            if value not in INT64:
-                return False
-        elif kind is float:
-            if not math.isfinite(value):
-                return False
-        elif kind is not bool:
+        if type(name) is not str or not name or text_fault(name) or not _is_plain_value(value):
             return False
     return True
 
 
-def _is_plain_text(text: str) -> bool:
-    return text.isascii() and "\0" not in text
+def _is_plain_value(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return text_fault(value) is None
+    if kind is int:
+        return value in INT64
+    if kind is float:
+        return math.isfinite(value)
+    return kind is bool
 
 
 def _metadata_value(value: object, owner: str, name: str) -> MetadataValue:
