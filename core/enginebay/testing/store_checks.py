@@ -238,6 +238,20 @@ def upsert_replaces_the_whole_record(subject: StoreSubject) -> None:
 
 
 @STORE_CHECKS
+def a_written_record_stays_as_it_was_given(subject: StoreSubject) -> None:
+    """What a caller does to vector and metadata after the write does not reach the store."""
+    collection = subject.collection()
+    vector, metadata = record("a").vector.copy(), {"year": 2020}
+    _written(collection, Record("a", vector, metadata))
+    made = Record("a", vector.copy(), dict(metadata))
+    vector[:] = -vector
+    metadata["year"] = 1999
+    _same(collection.get(["a"])[0], made)
+    (hit,) = collection.query(made.vector, where=F.year == 2020)
+    require(abs(hit.score - 1) < FAR_OFF, "the vector that was changed later is searched")
+
+
+@STORE_CHECKS
 def duplicate_ids_in_one_call_are_refused(subject: StoreSubject) -> None:
     """An id that occurs twice in one call is refused by name, and nothing is written."""
     collection = subject.collection()
